@@ -1,0 +1,5 @@
+//! Images in, ranges out.
+
+mod set;
+
+pub use set::{CalibrationSet, Provenance, Samples};

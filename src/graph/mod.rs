@@ -1,0 +1,151 @@
+//! The network as nodes and values. Knows operators, not files: no protobuf here.
+
+mod check;
+mod display;
+mod edit;
+mod order;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ops::Operator;
+use crate::tensor::{DataType, TensorData};
+
+pub use check::check;
+pub use order::topological_order;
+
+/// One dimension of a value's shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    Known(usize),
+    /// A size that the file names, such as `batch`.
+    Symbol(String),
+    Unknown,
+}
+
+impl Dim {
+    pub fn known(&self) -> Option<usize> {
+        match self {
+            Dim::Known(n) => Some(*n),
+            _ => None,
+        }
+    }
+}
+
+/// All sizes, where every one is known.
+pub fn known_shape(shape: &[Dim]) -> Option<Vec<usize>> {
+    shape.iter().map(Dim::known).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// A tensor that flows: a graph input, a constant, or the output of one node.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub name: String,
+    pub data_type: Option<DataType>,
+    pub shape: Option<Vec<Dim>>,
+    /// Set for constants (initializers).
+    pub constant: Option<TensorData>,
+    /// The node that makes it; `None` for inputs and constants.
+    pub producer: Option<NodeId>,
+}
+
+/// One application of an operator. `None` among inputs is an omitted optional input.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub name: String,
+    pub operator: Arc<dyn Operator>,
+    pub inputs: Vec<Option<ValueId>>,
+    pub outputs: Vec<Option<ValueId>>,
+}
+
+impl Node {
+    /// The operator as `T`, if it is one.
+    pub fn is<T: Operator>(&self) -> Option<&T> {
+        (self.operator.as_ref() as &dyn std::any::Any).downcast_ref::<T>()
+    }
+
+    pub fn input(&self, index: usize) -> Option<ValueId> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    pub fn output(&self, index: usize) -> Option<ValueId> {
+        self.outputs.get(index).copied().flatten()
+    }
+}
+
+/// A network. Nodes stand in topological order after [`topological_order`] was applied by `onnx::load` and every pass.
+/// Changed only through the methods in `graph::edit`.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    pub name: String,
+    values: Vec<Value>,
+    nodes: BTreeMap<NodeId, Node>,
+    order: Vec<NodeId>,
+    next_node: u32,
+    pub inputs: Vec<ValueId>,
+    pub outputs: Vec<ValueId>,
+    /// Version of the default ONNX operator set.
+    pub opset: i64,
+}
+
+impl Graph {
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[&id]
+    }
+
+    /// The nodes in execution order.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
+        self.order.iter().map(|id| (*id, &self.nodes[id]))
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn value_ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        (0..self.values.len() as u32).map(ValueId)
+    }
+
+    pub fn find_value(&self, name: &str) -> Option<ValueId> {
+        self.value_ids().find(|id| self.value(*id).name == name)
+    }
+
+    pub fn constant(&self, id: ValueId) -> Option<&TensorData> {
+        self.value(id).constant.as_ref()
+    }
+
+    pub fn producer(&self, id: ValueId) -> Option<(NodeId, &Node)> {
+        self.value(id).producer.map(|node| (node, self.node(node)))
+    }
+
+    pub fn is_input(&self, id: ValueId) -> bool {
+        self.inputs.contains(&id)
+    }
+
+    pub fn is_output(&self, id: ValueId) -> bool {
+        self.outputs.contains(&id)
+    }
+
+    /// Who reads each value: `(node, input index)` in execution order. Computed in one sweep; indexed by value.
+    pub fn consumers(&self) -> Vec<Vec<(NodeId, usize)>> {
+        let mut consumers = vec![Vec::new(); self.values.len()];
+        for (id, node) in self.nodes() {
+            for (index, input) in node.inputs.iter().enumerate() {
+                if let Some(value) = input {
+                    consumers[value.0 as usize].push((id, index));
+                }
+            }
+        }
+        consumers
+    }
+}

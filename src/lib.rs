@@ -1,0 +1,19 @@
+//! zeroq quantizes ONNX networks without data.
+//!
+//! The folders are the stations of one run, in order:
+//! `onnx` reads a file into a [`graph`] of [`ops`], `passes` rewrite it, [`execution`] runs it forward and backward,
+//! `synthesis` makes images from BatchNorm statistics, [`calibration`] collects ranges, [`quantization`] decides what
+//! becomes an integer, `emit` writes that into the graph, `distillation` tunes it against the original, and
+//! `evaluation` compares the two. `pipeline` is that story on one page; `cli` is the program around it.
+
+pub mod calibration;
+pub mod error;
+pub mod execution;
+pub mod graph;
+pub mod kernels;
+pub mod ops;
+pub mod progress;
+pub mod quantization;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,5 @@
+//! Which value becomes which integer.
+
+mod params;
+
+pub use params::QuantParams;
