@@ -7,6 +7,8 @@
 //! `evaluation` compares the two. `pipeline` is that story on one page; `cli` is the program around it.
 
 pub mod calibration;
+pub mod distillation;
+pub mod emit;
 pub mod error;
 pub mod execution;
 pub mod graph;
