@@ -11,6 +11,7 @@ pub mod error;
 pub mod execution;
 pub mod graph;
 pub mod kernels;
+pub mod onnx;
 pub mod ops;
 pub mod progress;
 pub mod quantization;
