@@ -1,5 +1,13 @@
 //! Images in, ranges out.
 
+mod files;
+mod input_range;
+mod numpy;
+mod pictures;
 mod set;
+mod write;
 
+pub use files::{ExpectedInput, read_set};
+pub use input_range::{Bounds, InputRange};
 pub use set::{CalibrationSet, Provenance, Samples};
+pub use write::{Existing, SET_FILE, check_folder, write_set};
