@@ -8,6 +8,7 @@
 
 pub mod calibration;
 pub mod error;
+pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;

@@ -1,0 +1,17 @@
+//! How far two models are apart, told by an engine that is not ours where there is one.
+
+mod compare;
+mod engine;
+mod metrics;
+mod onnx_runtime;
+mod own;
+mod report;
+mod stopwatch;
+#[cfg(feature = "tract")]
+mod tract;
+
+pub use compare::{Options, Runtime, compare};
+pub use engine::{Engine, Subject};
+pub use metrics::{Metrics, measure};
+pub use report::*;
+pub use stopwatch::Stopwatch;
