@@ -7,6 +7,7 @@
 //! `evaluation` compares the two. `pipeline` is that story on one page; `cli` is the program around it.
 
 pub mod calibration;
+pub mod cli;
 pub mod error;
 pub mod evaluation;
 pub mod execution;

@@ -2,6 +2,7 @@
 
 mod compare;
 mod engine;
+mod inspection;
 mod metrics;
 mod onnx_runtime;
 mod own;
@@ -12,6 +13,7 @@ mod tract;
 
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
+pub use inspection::*;
 pub use metrics::{Metrics, measure};
 pub use report::*;
 pub use stopwatch::Stopwatch;
