@@ -14,8 +14,11 @@ pub mod execution;
 pub mod graph;
 pub mod kernels;
 pub mod ops;
+pub mod passes;
 pub mod progress;
 pub mod quantization;
+pub mod random;
+pub mod synthesis;
 pub mod tensor;
 
 pub use error::{Error, Result};

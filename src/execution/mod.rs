@@ -1,11 +1,17 @@
-//! Running a graph, forward and backward. Nothing outside this folder sees tensors in flight.
+//! Running a graph, forward and backward. Nothing outside this folder sees how.
 
-use ndarray::ArrayD;
+pub mod adam;
+pub mod tape;
+
+use ndarray::{ArrayD, IxDyn};
+use rayon::prelude::*;
 
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
+use crate::passes::single_sample;
+use tape::{Lane, Request, Tape};
 
 /// How to run. Results depend on `isa`, never on the number of threads (rayon's global pool).
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +31,79 @@ impl Default for Config {
 /// # Errors
 /// If a value cannot be computed: the foreign or refused nodes before it, all at once.
 pub fn observe(
-    _graph: &Graph,
-    _values: &[ValueId],
-    _set: &CalibrationSet,
-    _config: &Config,
-    _visit: &mut dyn FnMut(usize, &[&[f32]]),
+    graph: &Graph,
+    values: &[ValueId],
+    set: &CalibrationSet,
+    config: &Config,
+    visit: &mut dyn FnMut(usize, &[&[f32]]),
 ) -> Result<()> {
-    Err(Error::Internal("not built yet".into()))
+    run(graph, values, set, config, &mut |sample, tape, lane| {
+        let elements: Result<Vec<&[f32]>> = values.iter().map(|value| tape.read(lane, *value)).collect();
+        visit(sample, &elements?);
+        Ok(())
+    })
 }
 
 /// Runs `graph` on each sample of `set` and returns the row-major `values`, samples stacked along a new first axis.
 ///
 /// # Errors
 /// As [`observe`].
-pub fn evaluate(_graph: &Graph, _values: &[ValueId], _set: &CalibrationSet, _config: &Config) -> Result<Vec<ArrayD<f32>>> {
-    Err(Error::Internal("not built yet".into()))
+pub fn evaluate(graph: &Graph, values: &[ValueId], set: &CalibrationSet, config: &Config) -> Result<Vec<ArrayD<f32>>> {
+    let mut stacks: Vec<(Vec<usize>, Vec<f32>)> = values.iter().map(|_| (Vec::new(), Vec::new())).collect();
+    run(graph, values, set, config, &mut |_, tape, lane| {
+        for (value, (shape, elements)) in values.iter().zip(&mut stacks) {
+            let layout = tape.layout(*value).ok_or_else(|| Error::Internal("a value was not asked for".into()))?;
+            let memory = tape.read(lane, *value)?;
+            shape.clone_from(&layout.shape);
+            elements.extend(layout.offsets().into_iter().map(|offset| memory[offset]));
+        }
+        Ok(())
+    })?;
+    let stack = |(shape, elements): (Vec<usize>, Vec<f32>)| {
+        let shape: Vec<usize> = std::iter::once(set.len()).chain(shape).collect();
+        ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|error| Error::Internal(error.to_string()))
+    };
+    stacks.into_iter().map(stack).collect()
+}
+
+fn run(
+    graph: &Graph,
+    values: &[ValueId],
+    set: &CalibrationSet,
+    config: &Config,
+    visit: &mut dyn FnMut(usize, &Tape, &Lane) -> Result<()>,
+) -> Result<()> {
+    let graph = single_sample(graph)?;
+    check_samples(&graph, set)?;
+    let tape = Tape::compile(&graph, &Request { targets: values, seeds: &[], input_gradients: false, parameters: &[], isa: config.isa })?;
+    let mut lanes: Vec<Lane> = (0..rayon::current_num_threads().min(set.len())).map(|_| tape.lane()).collect();
+    let samples: Vec<usize> = (0..set.len()).collect();
+    for group in samples.chunks(lanes.len().max(1)) {
+        lanes.par_iter_mut().zip(group).for_each(|(lane, sample)| {
+            for (index, input) in set.inputs.iter().enumerate() {
+                tape.load(lane, index, input.sample(*sample));
+            }
+            tape.forward(lane);
+        });
+        for (lane, sample) in lanes.iter().zip(group) {
+            visit(*sample, &tape, lane)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that `set` has what the inputs of `graph` (of one sample) take.
+fn check_samples(graph: &Graph, set: &CalibrationSet) -> Result<()> {
+    if set.inputs.len() != graph.inputs.len() {
+        return Err(Error::Data(format!("the model has {} inputs, the set {}", graph.inputs.len(), set.inputs.len())));
+    }
+    for (value, samples) in graph.inputs.iter().zip(&set.inputs) {
+        let value = graph.value(*value);
+        let shape = value.shape.as_deref().and_then(crate::graph::known_shape);
+        if shape.as_deref() != Some(&samples.shape) {
+            let wanted = shape.map_or("unknown".to_string(), |shape| format!("{shape:?}"));
+            return Err(Error::Data(format!("input `{}` takes {wanted}, the set holds {:?}", value.name, samples.shape)));
+        }
+    }
+    Ok(())
 }

@@ -1,14 +1,43 @@
 //! The operators that zeroq knows, one file each.
 
 pub mod attributes;
-mod foreign;
 pub mod operator;
+
+mod batch_normalization;
+mod binary;
+mod broadcast;
+mod conv;
+mod foreign;
+mod gemm;
+mod pooling;
+mod quantize_linear;
+mod rearrange;
+mod reduction;
+mod reshape;
+mod resize;
+mod shape;
+mod unary;
+mod window;
 
 use std::sync::Arc;
 
 use crate::tensor::TensorData;
 pub use attributes::{Attribute, Attributes};
 pub use foreign::Foreign;
+pub use batch_normalization::BatchNormalization;
+pub use binary::{Add, Clip, Div, Equal, Greater, Less, Max, Min, Mul, PRelu, Pow, Sub, Sum};
+pub use conv::{Conv, ConvTranspose};
+pub use gemm::{Gemm, MatMul};
+pub use pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
+pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
+pub use rearrange::{Concat, DepthToSpace, Expand, Gather, Pad, Slice, Split, Transpose};
+pub use reduction::{LogSoftmax, Reduce, Softmax};
+pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
+pub use resize::{Resize, Swing};
+pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
+pub use unary::{Abs, Ceil, Elu, Exp, Floor, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Reciprocal, Relu, Sigmoid, Softplus, Sqrt, Tanh};
+pub use rearrange::PadMode;
+pub use window::{AutoPad, Resolved, Window};
 pub use operator::{Operator, Refusal};
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
@@ -37,7 +66,77 @@ pub struct NodeForm {
 pub type Parse = fn(NodeForm) -> Result<Parsed, Refusal>;
 
 /// Every known operator by ONNX name, sorted.
-const OPERATORS: &[(&str, Parse)] = &[];
+const OPERATORS: &[(&str, Parse)] = &[
+    ("Abs", Abs::parse),
+    ("Add", Add::parse),
+    ("AveragePool", AveragePool::parse),
+    ("BatchNormalization", BatchNormalization::parse),
+    ("Cast", Cast::parse),
+    ("CastLike", CastLike::parse),
+    ("Ceil", Ceil::parse),
+    ("Clip", Clip::parse),
+    ("Concat", Concat::parse),
+    ("ConstantOfShape", ConstantOfShape::parse),
+    ("Conv", Conv::parse),
+    ("ConvTranspose", ConvTranspose::parse),
+    ("DepthToSpace", DepthToSpace::parse),
+    ("DequantizeLinear", DequantizeLinear::parse),
+    ("Div", Div::parse),
+    ("Dropout", Dropout::parse),
+    ("Elu", Elu::parse),
+    ("Equal", Equal::parse),
+    ("Exp", Exp::parse),
+    ("Expand", Expand::parse),
+    ("Flatten", Flatten::parse),
+    ("Floor", Floor::parse),
+    ("Gather", Gather::parse),
+    ("Gemm", Gemm::parse),
+    ("GlobalAveragePool", GlobalAveragePool::parse),
+    ("GlobalMaxPool", GlobalMaxPool::parse),
+    ("Greater", Greater::parse),
+    ("HardSigmoid", HardSigmoid::parse),
+    ("HardSwish", HardSwish::parse),
+    ("Identity", Identity::parse),
+    ("LeakyRelu", LeakyRelu::parse),
+    ("Less", Less::parse),
+    ("Log", Log::parse),
+    ("LogSoftmax", LogSoftmax::parse),
+    ("MatMul", MatMul::parse),
+    ("Max", Max::parse),
+    ("MaxPool", MaxPool::parse),
+    ("Min", Min::parse),
+    ("Mul", Mul::parse),
+    ("Neg", Neg::parse),
+    ("PRelu", PRelu::parse),
+    ("Pad", Pad::parse),
+    ("Pow", Pow::parse),
+    ("QuantizeLinear", QuantizeLinear::parse),
+    ("Range", Range::parse),
+    ("Reciprocal", Reciprocal::parse),
+    ("ReduceMax", Reduce::parse_max),
+    ("ReduceMean", Reduce::parse_mean),
+    ("ReduceProd", Reduce::parse_product),
+    ("ReduceSum", Reduce::parse_sum),
+    ("Relu", Relu::parse),
+    ("Reshape", Reshape::parse),
+    ("Resize", Resize::parse),
+    ("Shape", Shape::parse),
+    ("Sigmoid", Sigmoid::parse),
+    ("Size", Size::parse),
+    ("Slice", Slice::parse),
+    ("Softmax", Softmax::parse),
+    ("Softplus", Softplus::parse),
+    ("Split", Split::parse),
+    ("Sqrt", Sqrt::parse),
+    ("Squeeze", Squeeze::parse),
+    ("Sub", Sub::parse),
+    ("Sum", Sum::parse),
+    ("Tanh", Tanh::parse),
+    ("Transpose", Transpose::parse),
+    ("Unsqueeze", Unsqueeze::parse),
+    ("Upsample", Resize::parse_upsample),
+    ("Where", Where::parse),
+];
 
 /// The operator `op_type` of the default domain as written in `form`; `None` if zeroq does not know it.
 pub fn parse(op_type: &str, form: NodeForm) -> Option<Result<Parsed, Refusal>> {
@@ -48,4 +147,14 @@ pub fn parse(op_type: &str, form: NodeForm) -> Option<Result<Parsed, Refusal>> {
 /// Names of all known operators.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OPERATORS.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_are_sorted_and_named_once() {
+        assert!(names().zip(names().skip(1)).all(|(a, b)| a < b));
+    }
 }

@@ -220,7 +220,7 @@ impl Gradient<'_> {
 
 /// What one call of [`Kernel::backward`] works on. Slices of omitted inputs are empty.
 pub struct BackwardCall<'a, 'b> {
-    pub inputs: &'a [&'b [f32]],
+    pub inputs: &'a [&'a [f32]],
     pub output: &'a [f32],
     pub output_gradient: &'a [f32],
     /// `None` where no gradient is wanted. Gradients of shared inputs are summed over the images of a group.

@@ -1,0 +1,54 @@
+//! The optimizer of pixels and parameters.
+
+/// Adam on a slice of numbers.
+///
+/// Paper: Kingma, Ba 2015, arXiv:1412.6980.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    first: Vec<f32>,
+    second: Vec<f32>,
+    step: i32,
+}
+
+const BETA: (f32, f32) = (0.9, 0.999);
+
+impl Adam {
+    pub fn new(len: usize) -> Self {
+        Adam { first: vec![0.0; len], second: vec![0.0; len], step: 0 }
+    }
+
+    /// Calls `apply(index, direction)` for every element: the value is to move by −(learning rate) × direction, where
+    /// |direction| is about 1.
+    pub fn step(&mut self, gradient: impl Iterator<Item = f32>, mut apply: impl FnMut(usize, f32)) {
+        self.step += 1;
+        let correction = (1.0 - BETA.0.powi(self.step), (1.0 - BETA.1.powi(self.step)).sqrt());
+        for (index, g) in gradient.enumerate() {
+            let (m, v) = (&mut self.first[index], &mut self.second[index]);
+            *m += (1.0 - BETA.0) * (g - *m);
+            *v += (1.0 - BETA.1) * (g * g - *v);
+            apply(index, *m / correction.0 / (v.sqrt() / correction.1 + 1e-12));
+        }
+    }
+}
+
+/// Learning rate factor of step `step` of `steps`: short warm-up, then a half cosine down to zero.
+pub fn cosine(step: usize, steps: usize) -> f32 {
+    let progress = step as f32 / steps.max(1) as f32;
+    let warm = ((step + 1) as f32 / (0.05 * steps as f32).max(1.0)).min(1.0);
+    warm * 0.5 * (1.0 + (std::f32::consts::PI * progress).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_minimum_of_a_parabola() {
+        let (mut x, mut adam) = (vec![3.0f32, -2.0], Adam::new(2));
+        for step in 0..400 {
+            let gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
+            adam.step(gradient.into_iter(), |i, direction| x[i] -= 0.1 * cosine(step, 400) * direction);
+        }
+        assert!(x.iter().all(|x| (x - 1.0).abs() < 1e-2), "{x:?}");
+    }
+}

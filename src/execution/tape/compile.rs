@@ -1,0 +1,273 @@
+//! Graph in, steps out: shapes, layouts, kernels, and who needs a gradient.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::moves::Move;
+use super::plan::{Draft, DraftStep, Place};
+use super::{Request, Tape};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Node, NodeId, ValueId, known_shape};
+use crate::kernels::FakeQuantization;
+use crate::ops::operator::{Implementation, Kernel, Layout, Operand, Refusal, Site};
+use crate::ops::{DequantizeLinear, QuantizeLinear};
+use crate::tensor::{DataType, TensorData};
+
+/// What is known of a value while compiling.
+#[derive(Clone)]
+struct Entry {
+    place: Place,
+    layout: Layout,
+    needs_gradient: bool,
+}
+
+pub(super) struct Compiler<'a> {
+    graph: &'a Graph,
+    request: &'a Request<'a>,
+    entries: HashMap<ValueId, Entry>,
+    draft: Draft,
+    /// QuantizeLinear nodes whose work the DequantizeLinear after them does.
+    fused: HashSet<NodeId>,
+    refusals: Vec<String>,
+}
+
+/// Compiles what `request` needs of `graph`, whose shapes must all be known.
+pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
+    let mut compiler =
+        Compiler { graph, request, entries: HashMap::new(), draft: Draft::default(), fused: HashSet::new(), refusals: Vec::new() };
+    compiler.add_inputs()?;
+    let needed = needed_nodes(graph, &request.wanted());
+    compiler.fused = fusable_quantizers(graph, &needed, &request.wanted());
+    for (id, node) in graph.nodes().filter(|(id, _)| needed.contains(id)) {
+        if compiler.fused.contains(&id) || compiler.depends_on_refused(node) {
+            continue;
+        }
+        if let Err(refusal) = compiler.add_node(node) {
+            compiler.refusals.push(format!("node `{}` ({}): {refusal}", node.name, node.operator.name()));
+        }
+    }
+    if !compiler.refusals.is_empty() {
+        return Err(Error::Unsupported(compiler.refusals));
+    }
+    let mut readable = HashMap::new();
+    for value in request.wanted() {
+        let entry = compiler.entry(value).map_err(|reason| Error::tensor(&graph.value(value).name, reason))?;
+        readable.insert(value, (entry.place, entry.layout));
+    }
+    compiler.draft.finish(request, readable)
+}
+
+/// Nodes that any of `values` depends on.
+fn needed_nodes(graph: &Graph, values: &[ValueId]) -> BTreeSet<NodeId> {
+    let mut live: HashSet<ValueId> = values.iter().copied().collect();
+    let mut needed = BTreeSet::new();
+    for (id, node) in graph.nodes().rev() {
+        if node.outputs.iter().flatten().any(|output| live.contains(output)) {
+            live.extend(node.inputs.iter().flatten());
+            needed.insert(id);
+        }
+    }
+    needed
+}
+
+/// Quantizers read by exactly one dequantizer with the same parameters and by nothing else.
+fn fusable_quantizers(graph: &Graph, needed: &BTreeSet<NodeId>, wanted: &[ValueId]) -> HashSet<NodeId> {
+    let consumers = graph.consumers();
+    let fuses = |node: &Node| -> bool {
+        let (Some(output), Some(_)) = (node.output(0), node.is::<QuantizeLinear>()) else { return false };
+        let readers: Vec<_> = consumers[output.0 as usize].iter().filter(|(id, _)| needed.contains(id)).collect();
+        let [(reader, 0)] = readers[..] else { return false };
+        let reader = graph.node(*reader);
+        let same = |index| reader.input(index) == node.input(index);
+        reader.is::<DequantizeLinear>().is_some() && same(1) && same(2) && node.input(2).is_some() && !wanted.contains(&output)
+    };
+    graph.nodes().filter(|(id, node)| needed.contains(id) && fuses(node)).map(|(id, _)| id).collect()
+}
+
+impl Compiler<'_> {
+    fn add_inputs(&mut self) -> Result<()> {
+        for value in &self.graph.inputs {
+            let layout = Layout::activation(&self.shape(*value).map_err(|reason| Error::tensor(&self.graph.value(*value).name, reason))?);
+            let buffer = self.draft.add_lane_value(layout.len(), None);
+            self.draft.inputs.push((buffer, layout.clone()));
+            let entry = Entry { place: Place::Lane(buffer), layout, needs_gradient: self.request.input_gradients };
+            self.entries.insert(*value, entry);
+        }
+        Ok(())
+    }
+
+    fn shape(&self, value: ValueId) -> Result<Vec<usize>, Refusal> {
+        let value = self.graph.value(value);
+        let shape = value.shape.as_deref().and_then(known_shape);
+        shape.ok_or_else(|| format!("the shape of `{}` is not known", value.name))
+    }
+
+    fn data_type(&self, value: ValueId) -> DataType {
+        self.graph.value(value).data_type.unwrap_or(DataType::F32)
+    }
+
+    /// True if an input is missing because its own node was refused; only the first refusal is worth telling.
+    fn depends_on_refused(&self, node: &Node) -> bool {
+        let made = |value: &ValueId| {
+            let known = self.entries.contains_key(value) || self.graph.constant(*value).is_some();
+            known || self.graph.value(*value).producer.is_some_and(|producer| self.fused.contains(&producer))
+        };
+        !self.refusals.is_empty() && !node.inputs.iter().flatten().all(made)
+    }
+
+    /// The value's entry; constants get theirs when first asked for.
+    fn entry(&mut self, value: ValueId) -> Result<Entry, Refusal> {
+        if let Some(entry) = self.entries.get(&value) {
+            return Ok(entry.clone());
+        }
+        let name = &self.graph.value(value).name;
+        let tensor = self.graph.constant(value).ok_or_else(|| format!("`{name}` cannot be computed"))?;
+        let elements = tensor.to_f32().ok_or_else(|| format!("`{name}` has element type {}", tensor.data_type()))?;
+        let layout = Layout::parameter(tensor.shape());
+        let place = Place::Shared(self.draft.add_shared(in_memory_order(&elements, &layout)));
+        let needs_gradient = self.request.parameters.contains(&value);
+        if needs_gradient {
+            self.draft.parameters.insert(value, (place, layout.clone()));
+        }
+        let entry = Entry { place, layout, needs_gradient };
+        self.entries.insert(value, entry.clone());
+        Ok(entry)
+    }
+
+    fn add_node(&mut self, node: &Node) -> Result<(), Refusal> {
+        let (inputs, quantizer) = match node.input(0).and_then(|value| self.graph.producer(value)) {
+            Some((id, quantizer)) if self.fused.contains(&id) => (quantizer.inputs.clone(), Some(quantizer)),
+            _ => (node.inputs.clone(), None),
+        };
+        let mut entries: Vec<Option<Entry>> = Vec::with_capacity(inputs.len());
+        for value in &inputs {
+            entries.push(value.map(|value| self.entry(value)).transpose()?);
+        }
+        self.separate_repeated(&mut entries)?;
+        let shared = entries.iter().flatten().all(|entry| matches!(entry.place, Place::Shared(_)));
+        let layout_of = |shape: Vec<usize>| if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) };
+        let mut outputs = Vec::new();
+        for output in node.outputs.iter().flatten() {
+            outputs.push((*output, layout_of(self.shape(*output)?)));
+        }
+        let operands = self.operands(&inputs, &entries);
+        let layouts: Vec<Layout> = outputs.iter().map(|(_, layout)| layout.clone()).collect();
+        let implementation = match quantizer {
+            Some(quantizer) => fake_quantization(quantizer, &operands, &layouts, self.request)?,
+            None => node.operator.implement(&Site { inputs: &operands, outputs: &layouts, isa: self.request.isa })?,
+        };
+        self.add_steps(&node.name, implementation, &entries, &outputs, shared)
+    }
+
+    fn operands(&self, inputs: &[Option<ValueId>], entries: &[Option<Entry>]) -> Vec<Option<Operand>> {
+        let operand = |(value, entry): (&Option<ValueId>, &Option<Entry>)| {
+            let (value, entry) = ((*value)?, entry.as_ref()?);
+            let changes = self.request.parameters.contains(&value);
+            Some(Operand {
+                layout: entry.layout.clone(),
+                data_type: self.data_type(value),
+                constant: self.graph.constant(value).filter(|_| !changes).cloned(),
+                shared: matches!(entry.place, Place::Shared(_)),
+            })
+        };
+        inputs.iter().zip(entries).map(operand).collect()
+    }
+
+    fn add_steps(
+        &mut self,
+        name: &str,
+        implementation: Implementation,
+        inputs: &[Option<Entry>],
+        outputs: &[(ValueId, Layout)],
+        shared: bool,
+    ) -> Result<(), Refusal> {
+        match implementation {
+            Implementation::Constant(tensors) => {
+                for ((value, layout), tensor) in outputs.iter().zip(tensors) {
+                    let elements = constant_elements(&tensor, layout)?;
+                    let place = Place::Shared(self.draft.add_shared(elements));
+                    let layout = Layout::parameter(&layout.shape);
+                    self.entries.insert(*value, Entry { place, layout, needs_gradient: false });
+                }
+            }
+            Implementation::Move { maps, fill } => {
+                let layouts: Vec<Option<&Layout>> = inputs.iter().map(|entry| entry.as_ref().map(|entry| &entry.layout)).collect();
+                for ((value, layout), map) in outputs.iter().zip(&maps) {
+                    let kernel = Move::new(map, fill as f32, &layouts, layout).ok_or("its index map is out of range")?;
+                    self.add_step(name, Box::new(kernel), inputs, *value, layout, shared);
+                }
+            }
+            Implementation::Compute(kernel) => {
+                let (value, layout) = outputs.first().ok_or("it has no output")?;
+                self.add_step(name, kernel, inputs, *value, layout, shared);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_step(&mut self, name: &str, kernel: Box<dyn Kernel>, inputs: &[Option<Entry>], value: ValueId, layout: &Layout, shared: bool) {
+        let needs_gradient = inputs.iter().flatten().any(|entry| entry.needs_gradient);
+        let step = DraftStep {
+            name: name.to_string(),
+            kernel,
+            inputs: inputs.iter().map(|entry| entry.as_ref().map(|entry| (entry.place, entry.layout.len()))).collect(),
+            wanted: inputs.iter().map(|entry| entry.as_ref().is_some_and(|entry| entry.needs_gradient)).collect(),
+        };
+        let place = self.draft.add_step(step, layout.len(), shared);
+        self.entries.insert(value, Entry { place, layout: layout.clone(), needs_gradient });
+    }
+
+    /// A value that a node reads twice gets a copy for every further reading, so that each has a gradient of its own.
+    fn separate_repeated(&mut self, entries: &mut [Option<Entry>]) -> Result<(), Refusal> {
+        for index in 1..entries.len() {
+            let Some(entry) = entries[index].clone().filter(|entry| entry.needs_gradient) else { continue };
+            if !entries[..index].iter().flatten().any(|earlier| earlier.place == entry.place) {
+                continue;
+            }
+            let Implementation::Move { maps, fill } = Implementation::same_elements(entry.layout.len()) else { continue };
+            let kernel = Move::new(&maps[0], fill as f32, &[Some(&entry.layout)], &entry.layout).ok_or("its index map is out of range")?;
+            let step = DraftStep {
+                name: "copy".to_string(),
+                kernel: Box::new(kernel),
+                inputs: vec![Some((entry.place, entry.layout.len()))],
+                wanted: vec![true],
+            };
+            let shared = matches!(entry.place, Place::Shared(_));
+            let place = self.draft.add_step(step, entry.layout.len(), shared);
+            entries[index] = Some(Entry { place, ..entry });
+        }
+        Ok(())
+    }
+}
+
+fn fake_quantization(
+    quantizer: &Node,
+    operands: &[Option<Operand>],
+    layouts: &[Layout],
+    request: &Request<'_>,
+) -> Result<Implementation, Refusal> {
+    let operator = quantizer.is::<QuantizeLinear>().ok_or("not a quantizer")?;
+    let [Some(x), Some(scale), Some(zero_point)] = operands else { return Err("a quantizer needs scale and zero point".into()) };
+    let range = zero_point.data_type.integer_range().ok_or_else(|| format!("cannot quantize to {}", zero_point.data_type))?;
+    let axis = if operator.axis < 0 { operator.axis + x.layout.shape.len() as i64 } else { operator.axis };
+    let axis = (scale.layout.len() > 1).then_some(axis as usize);
+    let output = layouts.first().ok_or("it has no output")?;
+    if *output != x.layout {
+        return Err("a quantizer may not change the layout".into());
+    }
+    let kernel = FakeQuantization::new(&x.layout, axis, (range.0 as f32, range.1 as f32), scale.layout.len(), request.isa)?;
+    Ok(Implementation::Compute(Box::new(kernel)))
+}
+
+fn constant_elements(tensor: &TensorData, layout: &Layout) -> Result<Vec<f32>, Refusal> {
+    let elements = tensor.to_f32().ok_or("its result has no numbers")?;
+    Ok(in_memory_order(&elements, &Layout::parameter(&layout.shape)))
+}
+
+/// Row-major elements in the order of `layout`.
+pub(super) fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
+    let mut memory = vec![0.0; elements.len()];
+    for (element, offset) in elements.iter().zip(layout.offsets()) {
+        memory[offset] = *element;
+    }
+    memory
+}

@@ -1,0 +1,365 @@
+//! The CPU engine: a graph compiled once into steps that run forward and backward, one sample at a time.
+//!
+//! A [`Tape`] holds what all samples share (weights, packed for the kernels); a [`Lane`] holds one sample's buffers.
+//! Samples depend on each other only through sums that the caller makes in sample order, so results do not depend on
+//! the number of threads.
+
+mod compile;
+mod moves;
+mod plan;
+mod slots;
+mod statistics;
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::kernels::Isa;
+use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
+use crate::tensor::TensorData;
+
+pub use statistics::ChannelSums;
+
+/// What a tape is compiled for.
+pub struct Request<'a> {
+    /// Values that stay readable after [`Tape::forward`] and [`Tape::backward`].
+    pub targets: &'a [ValueId],
+    /// Values at which a gradient enters; readable until their own backward step.
+    pub seeds: &'a [ValueId],
+    /// Whether graph inputs get a gradient.
+    pub input_gradients: bool,
+    /// Constants that get a gradient and may change.
+    pub parameters: &'a [ValueId],
+    pub isa: Isa,
+}
+
+impl Request<'_> {
+    fn wanted(&self) -> Vec<ValueId> {
+        let mut wanted: Vec<ValueId> = self.targets.iter().chain(self.seeds).copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reference {
+    Lane { slot: usize, len: usize },
+    Shared(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum GradientPlace {
+    Lane { slot: usize, len: usize, accumulate: bool },
+    Shared(usize),
+}
+
+struct Backward {
+    /// Slot (or shared index) of the output's gradient.
+    gradient: usize,
+    /// Seed that enters here, and whether consumers have written before it.
+    seed: Option<usize>,
+    seed_accumulates: bool,
+    inputs: Vec<Option<GradientPlace>>,
+}
+
+struct Step {
+    name: String,
+    kernel: Box<dyn Kernel>,
+    inputs: Vec<Option<Reference>>,
+    /// Slot, or shared index for shared steps.
+    output: usize,
+    len: usize,
+    backward: Option<Backward>,
+}
+
+struct TapeInput {
+    slot: usize,
+    gradient: Option<usize>,
+    /// Memory offset of each row-major element.
+    offsets: Vec<usize>,
+    seed: Option<usize>,
+}
+
+/// A compiled graph.
+pub struct Tape {
+    steps: Vec<Step>,
+    shared_steps: Vec<Step>,
+    shared: Vec<Vec<f32>>,
+    /// Shared values that get a gradient from lanes.
+    shared_with_gradient: Vec<usize>,
+    slot_sizes: Vec<usize>,
+    inputs: Vec<TapeInput>,
+    readable: HashMap<ValueId, (Reference, Layout)>,
+    parameters: HashMap<ValueId, (usize, Layout)>,
+    scratch: usize,
+    seed_values: Vec<ValueId>,
+}
+
+/// The buffers of one sample.
+pub struct Lane {
+    slots: Vec<Vec<f32>>,
+    scratch: Vec<f32>,
+}
+
+/// Gradients of shared values, summed over the samples of one group.
+#[derive(Clone, Default)]
+pub struct SharedGradients(HashMap<usize, Vec<f32>>);
+
+/// Adds the gradient of the loss with respect to seed number `usize`, whose value is given, in memory order.
+pub type Seed<'a> = dyn Fn(usize, &[f32], &mut Gradient<'_>) + Sync + 'a;
+
+impl Tape {
+    /// Compiles what `request` needs of `graph`, whose shapes must all be known.
+    ///
+    /// # Errors
+    /// Every node that cannot be computed, all at once.
+    pub fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
+        let mut tape = compile::compile(graph, request)?;
+        tape.refresh();
+        Ok(tape)
+    }
+
+    /// Layout of a target or seed.
+    pub fn layout(&self, value: ValueId) -> Option<&Layout> {
+        self.readable.get(&value).map(|(_, layout)| layout)
+    }
+
+    /// Elements of a parameter in memory order; call [`Tape::refresh`] after changing them.
+    pub fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
+        let (index, _) = self.parameters.get(&value)?;
+        Some(&mut self.shared[*index])
+    }
+
+    pub fn parameter(&self, value: ValueId) -> Option<&[f32]> {
+        self.parameters.get(&value).map(|(index, _)| self.shared[*index].as_slice())
+    }
+
+    /// A parameter as a tensor at rest.
+    pub fn parameter_tensor(&self, value: ValueId) -> Option<TensorData> {
+        let (index, layout) = self.parameters.get(&value)?;
+        let memory = &self.shared[*index];
+        Some(TensorData::new(&layout.shape, layout.offsets().into_iter().map(|offset| memory[offset]).collect()))
+    }
+
+    pub fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
+        self.parameters.get(&value).map(|(_, layout)| layout)
+    }
+
+    /// Computes what all samples share again and lets the kernels prepare for it.
+    pub fn refresh(&mut self) {
+        let mut scratch = vec![0.0; self.scratch];
+        for step in &mut self.shared_steps {
+            let mut output = std::mem::take(&mut self.shared[step.output]);
+            prepare(step, &self.shared);
+            with_inputs(&step.inputs, &[], &self.shared, |inputs| step.kernel.forward(inputs, &mut output, &mut scratch));
+            self.shared[step.output] = output;
+        }
+        let shared = &self.shared;
+        rayon::iter::ParallelIterator::for_each(rayon::iter::IntoParallelRefMutIterator::par_iter_mut(&mut self.steps), |step| {
+            prepare(step, shared);
+        });
+    }
+
+    /// Buffers for one sample.
+    pub fn lane(&self) -> Lane {
+        Lane { slots: self.slot_sizes.iter().map(|size| vec![0.0; *size]).collect(), scratch: vec![0.0; self.scratch] }
+    }
+
+    /// f32 elements of one lane.
+    pub fn lane_len(&self) -> usize {
+        self.slot_sizes.iter().sum::<usize>() + self.scratch
+    }
+
+    /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
+    pub fn load(&self, lane: &mut Lane, input: usize, elements: &[f32]) {
+        let TapeInput { slot, offsets, .. } = &self.inputs[input];
+        let memory = &mut lane.slots[*slot];
+        for (element, offset) in elements.iter().zip(offsets) {
+            memory[*offset] = *element;
+        }
+    }
+
+    pub fn forward(&self, lane: &mut Lane) {
+        let Lane { slots, scratch } = lane;
+        for step in &self.steps {
+            let mut output = std::mem::take(&mut slots[step.output]);
+            with_inputs(&step.inputs, slots, &self.shared, |inputs| step.kernel.forward(inputs, &mut output[..step.len], scratch));
+            slots[step.output] = output;
+        }
+    }
+
+    /// A target's elements in memory order.
+    ///
+    /// # Errors
+    /// If `value` is neither target nor seed.
+    pub fn read<'a>(&'a self, lane: &'a Lane, value: ValueId) -> Result<&'a [f32]> {
+        match self.readable.get(&value) {
+            Some((Reference::Lane { slot, len }, _)) => Ok(&lane.slots[*slot][..*len]),
+            Some((Reference::Shared(index), _)) => Ok(&self.shared[*index]),
+            None => Err(Error::Internal(format!("value {} was not asked for", value.0))),
+        }
+    }
+
+    /// Empty gradients for the shared values, one for each group of samples.
+    pub fn shared_gradients(&self) -> SharedGradients {
+        SharedGradients(self.shared_with_gradient.iter().map(|index| (*index, vec![0.0; self.shared[*index].len()])).collect())
+    }
+
+    /// Runs backward through a lane that went forward, adding to `gradients`.
+    pub fn backward(&self, lane: &mut Lane, gradients: &mut SharedGradients, seed: &Seed<'_>) {
+        for step in self.steps.iter().rev() {
+            let Some(backward) = &step.backward else { continue };
+            if let Some(index) = backward.seed {
+                let mut memory = std::mem::take(&mut lane.slots[backward.gradient]);
+                let mut gradient = Gradient { values: &mut memory[..step.len], accumulate: backward.seed_accumulates };
+                seed(index, &lane.slots[step.output][..step.len], &mut gradient);
+                gradient.open();
+                lane.slots[backward.gradient] = memory;
+            }
+            self.step_backward(step, backward, lane, gradients);
+        }
+        for input in &self.inputs {
+            if let (Some(index), Some(slot)) = (input.seed, input.gradient) {
+                let mut memory = std::mem::take(&mut lane.slots[slot]);
+                let len = input.offsets.len();
+                let mut gradient = Gradient { values: &mut memory[..len], accumulate: true };
+                seed(index, &lane.slots[input.slot][..len], &mut gradient);
+                lane.slots[slot] = memory;
+            }
+        }
+    }
+
+    fn step_backward(&self, step: &Step, backward: &Backward, lane: &mut Lane, gradients: &mut SharedGradients) {
+        let mut taken: Vec<Vec<f32>> = backward.inputs.iter().map(|place| take(place.as_ref(), &mut lane.slots, gradients)).collect();
+        let Lane { slots, scratch } = lane;
+        let wanted = backward.inputs.iter().zip(taken.iter_mut()).map(|(place, memory)| match place {
+            None => None,
+            Some(GradientPlace::Lane { len, accumulate, .. }) => Some(Gradient { values: &mut memory[..*len], accumulate: *accumulate }),
+            Some(GradientPlace::Shared(_)) => Some(Gradient { values: memory, accumulate: true }),
+        });
+        let mut wanted: Vec<Option<Gradient<'_>>> = wanted.collect();
+        with_inputs(&step.inputs, slots, &self.shared, |inputs| {
+            step.kernel.backward(BackwardCall {
+                inputs,
+                output: &slots[step.output][..step.len],
+                output_gradient: &slots[backward.gradient][..step.len],
+                input_gradients: &mut wanted,
+                scratch,
+            });
+        });
+        drop(wanted);
+        for (place, memory) in backward.inputs.iter().zip(&mut taken) {
+            put_back(place.as_ref(), std::mem::take(memory), &mut lane.slots, gradients);
+        }
+    }
+
+    /// Gradient of graph input `input` after [`Tape::backward`], row-major; empty where none flows.
+    pub fn input_gradient<'a>(&'a self, lane: &'a Lane, input: usize) -> impl Iterator<Item = f32> + 'a {
+        let TapeInput { gradient, offsets, .. } = &self.inputs[input];
+        gradient.iter().flat_map(move |slot| offsets.iter().map(move |offset| lane.slots[*slot][*offset]))
+    }
+
+    /// Gradients of the parameters, in the order of [`Tape::parameter_mut`]'s elements, from the groups' gradients.
+    pub fn parameter_gradients(&self, groups: &[SharedGradients]) -> HashMap<ValueId, Vec<f32>> {
+        let mut total: Vec<Vec<f32>> = self.shared.iter().map(|_| Vec::new()).collect();
+        for index in &self.shared_with_gradient {
+            total[*index] = vec![0.0; self.shared[*index].len()];
+            for group in groups {
+                for (sum, g) in total[*index].iter_mut().zip(&group.0[index]) {
+                    *sum += g;
+                }
+            }
+        }
+        let mut scratch = vec![0.0; self.scratch];
+        for step in self.shared_steps.iter().rev() {
+            self.shared_step_backward(step, &mut total, &mut scratch);
+        }
+        self.parameters.iter().map(|(value, (index, _))| (*value, std::mem::take(&mut total[*index]))).collect()
+    }
+
+    fn shared_step_backward(&self, step: &Step, total: &mut [Vec<f32>], scratch: &mut [f32]) {
+        let Some(backward) = &step.backward else { return };
+        let gradient = std::mem::take(&mut total[step.output]);
+        if gradient.is_empty() {
+            return;
+        }
+        let mut taken: Vec<Option<Vec<f32>>> = Vec::with_capacity(backward.inputs.len());
+        for place in &backward.inputs {
+            taken.push(place.map(|place| {
+                let GradientPlace::Shared(index) = place else { return Vec::new() };
+                let mut memory = std::mem::take(&mut total[index]);
+                memory.resize(self.shared[index].len(), 0.0);
+                memory
+            }));
+        }
+        let wanted = taken.iter_mut().map(|memory| memory.as_mut().map(|values| Gradient { values, accumulate: true }));
+        let mut wanted: Vec<Option<Gradient<'_>>> = wanted.collect();
+        with_inputs(&step.inputs, &[], &self.shared, |inputs| {
+            let output = &self.shared[step.output];
+            step.kernel.backward(BackwardCall { inputs, output, output_gradient: &gradient, input_gradients: &mut wanted, scratch });
+        });
+        drop(wanted);
+        for (place, memory) in backward.inputs.iter().zip(taken) {
+            if let (Some(GradientPlace::Shared(index)), Some(memory)) = (place, memory) {
+                total[*index] = memory;
+            }
+        }
+    }
+
+    /// The values given as seeds, in the order of the seed numbers.
+    pub fn seeds(&self) -> &[ValueId] {
+        &self.seed_values
+    }
+
+    /// Names of the steps in execution order, for profiles.
+    pub fn step_names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.name.as_str())
+    }
+}
+
+fn take(place: Option<&GradientPlace>, slots: &mut [Vec<f32>], gradients: &mut SharedGradients) -> Vec<f32> {
+    match place {
+        None => Vec::new(),
+        Some(GradientPlace::Lane { slot, .. }) => std::mem::take(&mut slots[*slot]),
+        Some(GradientPlace::Shared(index)) => gradients.0.get_mut(index).map(std::mem::take).unwrap_or_default(),
+    }
+}
+
+fn put_back(place: Option<&GradientPlace>, memory: Vec<f32>, slots: &mut [Vec<f32>], gradients: &mut SharedGradients) {
+    match place {
+        None => {}
+        Some(GradientPlace::Lane { slot, .. }) => slots[*slot] = memory,
+        Some(GradientPlace::Shared(index)) => {
+            gradients.0.insert(*index, memory);
+        }
+    }
+}
+
+fn prepare(step: &mut Step, shared: &[Vec<f32>]) {
+    let inputs = step.inputs.iter().map(|input| match input {
+        Some(Reference::Shared(index)) => Some(shared[*index].as_slice()),
+        _ => None,
+    });
+    let inputs: Vec<Option<&[f32]>> = inputs.collect();
+    step.kernel.prepare(&inputs);
+}
+
+/// Calls `work` with the input slices; omitted inputs are empty.
+fn with_inputs<R>(inputs: &[Option<Reference>], slots: &[Vec<f32>], shared: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> R) -> R {
+    let slice = |input: &Option<Reference>| -> &[f32] {
+        match input {
+            None => &[],
+            Some(Reference::Lane { slot, len }) => &slots[*slot][..*len],
+            Some(Reference::Shared(index)) => &shared[*index],
+        }
+    };
+    let mut few: [&[f32]; 8] = [&[]; 8];
+    if inputs.len() <= few.len() {
+        for (place, input) in few.iter_mut().zip(inputs) {
+            *place = slice(input);
+        }
+        return work(&few[..inputs.len()]);
+    }
+    work(&inputs.iter().map(slice).collect::<Vec<_>>())
+}

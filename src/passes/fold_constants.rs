@@ -1,0 +1,130 @@
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
+use crate::kernels::Isa;
+use crate::ops::operator::{FILL, Implementation, Layout, Operand, Site};
+use crate::ops::{DequantizeLinear, Foreign};
+use crate::tensor::{DataType, Element, Shared, TensorData};
+use crate::with_elements;
+
+/// Elements of a folded constant beyond what its inputs had, at most.
+const LARGEST: usize = 1 << 24;
+/// Integers up to here are exact in f32.
+const EXACT: f64 = 16_777_216.0;
+
+/// Replaces nodes whose outputs are known beforehand by constants. DequantizeLinear stays: folding it would undo
+/// quantization; QuantizeLinear of a constant folds to integers, which is how weights are sealed.
+///
+/// # Errors
+/// If a node refuses the inputs that it has.
+pub fn fold_constants(graph: &mut Graph) -> Result<()> {
+    let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+    for id in nodes {
+        let node = graph.node(id).clone();
+        if node.is::<Foreign>().is_some() || node.is::<DequantizeLinear>().is_some() || node.outputs.iter().flatten().any(|v| graph.is_output(*v)) {
+            continue;
+        }
+        let Some(tensors) = evaluate(graph, &node)? else { continue };
+        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
+        graph.remove_node(id);
+        for (output, tensor) in outputs.into_iter().zip(tensors) {
+            graph.set_constant(output, tensor);
+        }
+    }
+    graph.remove_dead_nodes(&[]);
+    check(graph)
+}
+
+
+/// The outputs of `node`, if its inputs are constants or do not matter.
+fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
+    let constants: Vec<Option<&TensorData>> = node.inputs.iter().map(|value| value.and_then(|value| graph.constant(value))).collect();
+    let all_constant = node.inputs.iter().zip(&constants).all(|(value, constant)| value.is_none() || constant.is_some());
+    let shape_only = matches!(node.operator.name(), "Shape" | "Size");
+    if !all_constant && !shape_only {
+        return Ok(None);
+    }
+    let refuse = |reason: String| Error::node(&node.name, node.operator.name(), reason);
+    // The facts are taken afresh: inputs may have become constants in this very sweep.
+    let facts: Vec<_> = node.inputs.iter().map(|value| value.and_then(|value| super::fact_of(graph, value))).collect();
+    if node.inputs.iter().zip(&facts).any(|(value, fact)| value.is_some() && fact.is_none()) {
+        return Ok(None);
+    }
+    let outputs = node.operator.infer(&crate::ops::operator::Facts(&facts)).map_err(refuse)?;
+    let mut layouts = Vec::new();
+    for fact in &outputs {
+        let Some(shape) = known_shape(&fact.shape) else { return Ok(None) };
+        let len: usize = shape.iter().product();
+        if len > LARGEST && constants.iter().flatten().all(|input| input.len() < len) {
+            return Ok(None);
+        }
+        layouts.push(Layout::row_major(&shape));
+    }
+    if !all_constant {
+        return Ok(outputs.into_iter().map(|fact| fact.constant).collect());
+    }
+    let operand = |constant: &Option<&TensorData>| {
+        constant.map(|tensor| Operand {
+            layout: Layout::row_major(tensor.shape()),
+            data_type: tensor.data_type(),
+            constant: Some(tensor.clone()),
+            shared: true,
+        })
+    };
+    let operands: Vec<Option<Operand>> = constants.iter().map(operand).collect();
+    let Ok(implementation) = node.operator.implement(&Site { inputs: &operands, outputs: &layouts, isa: Isa::Portable }) else {
+        return Ok(None);
+    };
+    Ok(match implementation {
+        Implementation::Constant(tensors) => Some(tensors),
+        Implementation::Move { maps, fill } => {
+            let shapes = layouts.iter().map(|layout| layout.shape.as_slice());
+            maps.iter().zip(shapes).map(|(map, shape)| gather(&constants, map, fill, shape)).collect()
+        }
+        Implementation::Compute(kernel) => compute(kernel, &constants, &layouts[0], outputs[0].data_type).map(|tensor| vec![tensor]),
+    })
+}
+
+/// Any element type, exactly.
+fn gather(inputs: &[Option<&TensorData>], map: &[u32], fill: f64, shape: &[usize]) -> Option<TensorData> {
+    fn typed<T: Element>(first: &Shared<T>, rest: &[&TensorData], map: &[u32], fill: f64, shape: &[usize]) -> Option<TensorData> {
+        let mut elements: Vec<T> = first.iter().copied().collect();
+        if map.iter().any(|index| *index != FILL && *index as usize >= elements.len()) {
+            for tensor in rest {
+                elements.extend(tensor.to_f64()?.into_iter().map(T::from_f64));
+            }
+        }
+        let pick = |index: &u32| if *index == FILL { Some(T::from_f64(fill)) } else { elements.get(*index as usize).copied() };
+        Some(TensorData::new(shape, map.iter().map(pick).collect::<Option<Vec<T>>>()?))
+    }
+    let present: Vec<&TensorData> = inputs.iter().flatten().copied().collect();
+    let (first, rest) = present.split_first()?;
+    with_elements!(first, array => typed(array, rest, map, fill, shape), _o => None)
+}
+
+/// Through f32, where that is exact enough for the type.
+fn compute(
+    mut kernel: Box<dyn crate::ops::operator::Kernel>,
+    inputs: &[Option<&TensorData>],
+    output: &Layout,
+    data_type: DataType,
+) -> Option<TensorData> {
+    let mut elements = Vec::new();
+    for input in inputs {
+        elements.push(match input {
+            None => Vec::new(),
+            Some(tensor) => {
+                let exact = tensor.data_type().is_float() || tensor.to_f64()?.iter().all(|x| x.abs() <= EXACT);
+                exact.then(|| tensor.to_f32())??
+            }
+        });
+    }
+    let shared: Vec<Option<&[f32]>> = inputs.iter().zip(&elements).map(|(input, elements)| input.map(|_| elements.as_slice())).collect();
+    kernel.prepare(&shared);
+    let slices: Vec<&[f32]> = elements.iter().map(Vec::as_slice).collect();
+    let (mut result, mut scratch) = (vec![0.0; output.len()], vec![0.0; kernel.scratch()]);
+    kernel.forward(&slices, &mut result, &mut scratch);
+    if data_type == DataType::F32 {
+        return Some(TensorData::new(&output.shape, result));
+    }
+    TensorData::from_f64(&output.shape, result.into_iter().map(|x| if data_type.is_float() { x.into() } else { f64::from(x).trunc() }).collect(), data_type)
+}

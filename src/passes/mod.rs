@@ -1,0 +1,60 @@
+//! Rewrites of graphs. Each keeps the FP32 function; after each, `graph::check` holds.
+
+mod batch_norm_statistics;
+mod bind_shapes;
+mod eliminate_identities;
+mod fold_batch_norm;
+mod fold_constants;
+mod infer_shapes;
+mod macs;
+mod merge_pad;
+mod replace_reduce_mean;
+mod resolve_reshapes;
+
+use crate::error::Result;
+use crate::graph::{Graph, check};
+
+pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
+pub use bind_shapes::{bind_shapes, single_sample};
+pub use eliminate_identities::eliminate_identities;
+pub use fold_batch_norm::fold_batch_norm;
+pub use fold_constants::fold_constants;
+pub use infer_shapes::{fact_of, infer_shapes};
+pub use macs::macs;
+pub use merge_pad::merge_pad;
+pub use replace_reduce_mean::replace_reduce_mean;
+pub use resolve_reshapes::resolve_reshapes;
+
+/// Removes what exporters leave behind: shape arithmetic, identities, separate padding. BatchNormalization stays, since
+/// synthesis reads it.
+///
+/// # Errors
+/// If the graph is not sound.
+pub fn simplify(graph: &mut Graph) -> Result<()> {
+    infer_shapes(graph)?;
+    fold_constants(graph)?;
+    // Folded numbers make more shapes known, and those more numbers.
+    infer_shapes(graph)?;
+    resolve_reshapes(graph)?;
+    fold_constants(graph)?;
+    infer_shapes(graph)?;
+    eliminate_identities(graph)?;
+    merge_pad(graph)?;
+    graph.remove_dead_nodes(&[]);
+    infer_shapes(graph)?;
+    check(graph)
+}
+
+/// Brings a simplified graph into the form that runtimes execute with integers: BatchNormalization folded, means as pools.
+/// Returns how many BatchNormalizations were folded and how many became convolutions of their own.
+///
+/// # Errors
+/// If the graph is not sound.
+pub fn prepare(graph: &mut Graph) -> Result<(usize, usize)> {
+    let folded = fold_batch_norm(graph)?;
+    replace_reduce_mean(graph)?;
+    graph.remove_dead_nodes(&[]);
+    infer_shapes(graph)?;
+    check(graph)?;
+    Ok(folded)
+}
