@@ -51,10 +51,12 @@ mod tests {
 
     #[test]
     fn streams_are_stable_and_apart() {
-        let draw = |seed, stream| (0..4).map(|_| ()).fold((Random::new(seed, stream), vec![]), |(mut r, mut v), ()| {
-            v.push(r.below(1000));
-            (r, v)
-        });
+        let draw = |seed, stream| {
+            (0..4).map(|_| ()).fold((Random::new(seed, stream), vec![]), |(mut r, mut v), ()| {
+                v.push(r.below(1000));
+                (r, v)
+            })
+        };
         assert_eq!(draw(0, 0).1, draw(0, 0).1);
         assert_ne!(draw(0, 0).1, draw(0, 1).1);
         assert_ne!(draw(0, 0).1, draw(1, 0).1);

@@ -8,9 +8,8 @@ use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::input_range::Bounds;
 use super::numpy::{Array, read_npy, read_npz};
-use super::pictures::{PictureShape, list_pictures, read_pictures};
+use super::pictures::{Bounds, PictureShape, bounds_of, list_pictures, read_pictures};
 use super::set::{CalibrationSet, Provenance, Samples};
 use super::write::{Description, METADATA, SET_FILE};
 use crate::error::{Error, Result};
@@ -58,7 +57,7 @@ fn read_folder(folder: &Path, expected: &[ExpectedInput]) -> Result<CalibrationS
     let Some(shape) = PictureShape::of(&input.shape) else {
         return fail(format!("input `{}` of shape {:?} is no picture; save a .npy", input.name, input.shape));
     };
-    let Some(bounds) = input.bounds.as_ref().filter(|bounds| bounds.len() == shape.channels) else {
+    let Some(bounds) = input.bounds.as_ref().filter(|bounds| [1, shape.channels].contains(&bounds.len())) else {
         return fail(format!("the value range of input `{}` is not known; give --input-range", input.name));
     };
     let pictures = list_pictures(folder)?;
@@ -181,12 +180,15 @@ fn fits(array: &[usize], sample: &[usize]) -> bool {
 }
 
 fn map_pixels(elements: &mut [f32], shape: &[usize], bounds: &Bounds) {
-    if shape.get(1) != Some(&bounds.len()) {
+    let channels_last = PictureShape::of(shape).is_some_and(|picture| picture.channels_last);
+    let axis = if channels_last { shape.len() - 1 } else { 1 };
+    let channels = shape.get(axis).copied().unwrap_or(1).max(1);
+    if ![1, channels].contains(&bounds.len()) {
         return;
     }
-    let area = shape[2..].iter().product::<usize>().max(1);
+    let area = shape.iter().skip(axis + 1).product::<usize>().max(1);
     for (index, plane) in elements.chunks_mut(area).enumerate() {
-        let (low, high) = bounds[index % bounds.len()];
+        let (low, high) = bounds_of(bounds, index % channels);
         plane.iter_mut().for_each(|x| *x = low + (high - low) * *x / 255.0);
     }
 }

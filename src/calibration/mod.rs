@@ -1,13 +1,12 @@
 //! Images in, ranges out.
 
 mod files;
-mod input_range;
 mod numpy;
 mod pictures;
 mod set;
 mod write;
 
 pub use files::{ExpectedInput, read_set};
-pub use input_range::{Bounds, InputRange};
+pub use pictures::Bounds;
 pub use set::{CalibrationSet, Provenance, Samples};
 pub use write::{Existing, SET_FILE, check_folder, write_set};

@@ -9,7 +9,6 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
 use rayon::prelude::*;
 
-use super::input_range::Bounds;
 use super::set::Samples;
 use crate::error::{Error, Result};
 
@@ -18,25 +17,41 @@ const MAX_SIDE: u32 = 16_384;
 /// Most memory that decoding one picture may take.
 const MAX_DECODED: u64 = 512 << 20;
 
-/// Sizes of an input that pictures fit: `[1, C, H, W]` with one or three channels.
+/// What pixels 0 and 255 become, for all channels (one entry) or for each.
+pub type Bounds = Vec<(f32, f32)>;
+
+/// The bounds of one channel.
+pub(super) fn bounds_of(bounds: &Bounds, channel: usize) -> (f32, f32) {
+    bounds[channel % bounds.len()]
+}
+
+/// Sizes of an input that pictures fit: `[1, C, H, W]` or else `[1, H, W, C]`, with one or three channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PictureShape {
     pub channels: usize,
     pub height: usize,
     pub width: usize,
+    pub channels_last: bool,
 }
 
 impl PictureShape {
     /// `None` where samples of `shape` are no pictures.
     pub fn of(shape: &[usize]) -> Option<Self> {
         match *shape {
-            [1, channels @ (1 | 3), height, width] if height > 0 && width > 0 => Some(PictureShape { channels, height, width }),
+            [_, _, height, width] if height == 0 || width == 0 => None,
+            [1, channels @ (1 | 3), height, width] => Some(PictureShape { channels, height, width, channels_last: false }),
+            [1, height, width, channels @ (1 | 3)] if height > 0 => Some(PictureShape { channels, height, width, channels_last: true }),
             _ => None,
         }
     }
 
     fn area(self) -> usize {
         self.height * self.width
+    }
+
+    /// Where the element of a channel stands in a sample.
+    fn offset(self, position: usize, channel: usize) -> usize {
+        if self.channels_last { position * self.channels + channel } else { channel * self.area() + position }
     }
 }
 
@@ -61,7 +76,7 @@ fn is_picture(path: &Path) -> bool {
     ["png", "jpg", "jpeg"].contains(&extension.as_str())
 }
 
-/// Elements `[N, C, H, W]` of the pictures: resized to the input where they differ, each channel mapped from 0..=255 to
+/// Elements of the pictures, one sample after another: resized to the input where they differ, each channel mapped from 0..=255 to
 /// its bounds.
 ///
 /// # Errors
@@ -85,7 +100,7 @@ fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds) -> Result<Vec
     reader.limits(limits);
     let picture = fit(reader.decode().map_err(|e| fail(&e))?, shape);
     let pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
-    Ok(normalize(&pixels, shape.channels, bounds))
+    Ok(normalize(&pixels, shape, bounds))
 }
 
 fn fit(picture: DynamicImage, shape: PictureShape) -> DynamicImage {
@@ -96,13 +111,16 @@ fn fit(picture: DynamicImage, shape: PictureShape) -> DynamicImage {
     picture.resize_exact(width, height, FilterType::Triangle)
 }
 
-/// `[H, W, C]` bytes to `[C, H, W]` numbers.
-fn normalize(pixels: &[u8], channels: usize, bounds: &Bounds) -> Vec<f32> {
-    let channel = |c: usize| {
-        let (low, high) = bounds[c];
-        pixels.iter().skip(c).step_by(channels).map(move |pixel| low + (high - low) * f32::from(*pixel) / 255.0)
-    };
-    (0..channels).flat_map(channel).collect()
+/// `[H, W, C]` bytes to numbers in the layout of the input.
+fn normalize(pixels: &[u8], shape: PictureShape, bounds: &Bounds) -> Vec<f32> {
+    let mut elements = vec![0.0; pixels.len()];
+    for (position, pixel) in pixels.chunks_exact(shape.channels).enumerate() {
+        for (channel, value) in pixel.iter().enumerate() {
+            let (low, high) = bounds_of(bounds, channel);
+            elements[shape.offset(position, channel)] = low + (high - low) * f32::from(*value) / 255.0;
+        }
+    }
+    elements
 }
 
 /// The samples of one input as PNG files, in order. The same samples give the same bytes.
@@ -117,8 +135,8 @@ pub fn encode_pictures(samples: &Samples, shape: PictureShape, bounds: &Bounds) 
 
 fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Result<Vec<u8>> {
     let pixel = |position: usize, channel: usize| {
-        let (low, high) = bounds[channel];
-        let unit = (sample[channel * shape.area() + position] - low) / (high - low);
+        let (low, high) = bounds_of(bounds, channel);
+        let unit = (sample[shape.offset(position, channel)] - low) / (high - low);
         (unit * 255.0).round_ties_even() as u8
     };
     let pixels: Vec<u8> = (0..shape.area()).flat_map(|position| (0..shape.channels).map(move |c| pixel(position, c))).collect();
@@ -130,8 +148,8 @@ fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Resul
     Ok(file.into_inner())
 }
 
-/// The least and greatest number of the samples, for every channel: how to show an input whose range is not known.
-pub fn measured_bounds(samples: &Samples, channels: usize) -> Bounds {
+/// The least and greatest number of the samples, for all channels: how to show an input whose range is not known.
+pub fn measured_bounds(samples: &Samples) -> Bounds {
     let (low, high) = samples.elements.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
-    vec![if low < high { (low, high) } else { (0.0, 1.0) }; channels]
+    vec![if low < high { (low, high) } else { (0.0, 1.0) }]
 }

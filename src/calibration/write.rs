@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::input_range::Bounds;
-use super::pictures::{PictureShape, encode_pictures, measured_bounds};
+use super::pictures::{Bounds, PictureShape, encode_pictures, measured_bounds};
 use super::set::{CalibrationSet, Provenance, Samples};
 use crate::error::{Error, Result};
 
@@ -115,8 +114,8 @@ fn files_of(set: &CalibrationSet, bounds: &[Option<Bounds>]) -> Result<Vec<(Stri
     let mut files = vec![(SET_FILE.to_string(), encode_set(set)?)];
     for (index, input) in set.inputs.iter().enumerate() {
         let Some(shape) = PictureShape::of(&input.shape) else { continue };
-        let known = bounds.get(index).cloned().flatten().filter(|bounds| bounds.len() == shape.channels);
-        let bounds = known.unwrap_or_else(|| measured_bounds(input, shape.channels));
+        let known = bounds.get(index).cloned().flatten().filter(|bounds| [1, shape.channels].contains(&bounds.len()));
+        let bounds = known.unwrap_or_else(|| measured_bounds(input));
         let prefix = if set.inputs.len() == 1 { String::new() } else { format!("input{index}-") };
         let pictures = encode_pictures(input, shape, &bounds)?;
         files.extend(pictures.into_iter().enumerate().map(|(sample, png)| (format!("picture-{prefix}{sample:04}.png"), png)));

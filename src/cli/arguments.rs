@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::calibration::InputRange;
 use crate::kernels::Isa;
+use crate::synthesis::input_range::InputRange;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {

@@ -44,7 +44,7 @@ pub struct CompareArguments {
 }
 
 /// What to compare, and on what.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct CompareRequest {
     /// The reference, and how to synthesize from it where there is no data.
     pub reference: SynthesizeRequest,
@@ -63,7 +63,11 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
         thresholds: Thresholds { agreement_percent: arguments.min_agreement, sqnr_db: arguments.min_sqnr },
     };
     let report = work::compare(&request, &context.terminal)?;
-    if context.json { print_json(&report)? } else { print(&describe_comparison(&report.comparison))? }
+    if context.json {
+        print_json(&report)?
+    } else {
+        print(&describe_comparison(&report.comparison))?
+    }
     for missed in request.thresholds.missed(&report.comparison) {
         context.terminal.warn(&missed);
     }

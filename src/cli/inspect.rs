@@ -36,7 +36,11 @@ pub struct InspectArguments {
 pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
     let report = work::inspect(&arguments.model, &context.terminal)?;
-    if context.json { print_json(&report)? } else { print(&describe(&report))? }
+    if context.json {
+        print_json(&report)?
+    } else {
+        print(&describe(&report))?
+    }
     Ok(Outcome::Done)
 }
 

@@ -9,10 +9,10 @@ use super::arguments::{ImageArguments, InputShape, count_parser};
 use super::output::{check_output, print, print_json, to_json, write_file};
 use super::text::{bytes, escape_name};
 use super::{Context, Outcome, work};
-use crate::calibration::InputRange;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
 use crate::progress::Progress;
+use crate::synthesis::input_range::InputRange;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,7 +133,7 @@ pub struct QuantizeArguments {
 }
 
 /// What to quantize and how: plain values, whatever the flags are called.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct QuantizeRequest {
     pub model: PathBuf,
     pub precision: Precision,
@@ -204,7 +204,11 @@ pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> 
     if let Some(path) = &arguments.report {
         write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
     }
-    if context.json { print_json(&report)? } else { print(&describe(&report))? }
+    if context.json {
+        print_json(&report)?
+    } else {
+        print(&describe(&report))?
+    }
     Ok(Outcome::Done)
 }
 

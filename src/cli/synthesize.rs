@@ -8,10 +8,11 @@ use super::arguments::{ImageArguments, InputShape};
 use super::output::{print, print_json};
 use super::text::{escape_name, plural};
 use super::{Context, Outcome, work};
-use crate::calibration::{Existing, InputRange, check_folder, write_set};
+use crate::calibration::{Existing, check_folder, write_set};
 use crate::error::Result;
 use crate::evaluation::SynthesizeReport;
 use crate::progress::Progress;
+use crate::synthesis::input_range::InputRange;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +40,7 @@ pub struct SynthesizeArguments {
 }
 
 /// What to synthesize and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SynthesizeRequest {
     pub model: PathBuf,
     pub input_range: InputRange,
@@ -73,7 +74,11 @@ pub fn run(arguments: &SynthesizeArguments, context: &Context) -> Result<Outcome
     context.terminal.check()?;
     write_set(&set, &bounds, &arguments.output, existing)?;
     report.folder = arguments.output.to_string_lossy().into_owned();
-    if context.json { print_json(&report)? } else { print(&describe(&report))? }
+    if context.json {
+        print_json(&report)?
+    } else {
+        print(&describe(&report))?
+    }
     Ok(Outcome::Done)
 }
 

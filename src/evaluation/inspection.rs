@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::report::FileReport;
 use crate::graph::{Graph, Node, ValueId, known_shape};
-use crate::ops::{Foreign, QuantizationRole};
+use crate::ops::Foreign;
+use crate::ops::operator::QuantizationRole;
 use crate::tensor::DataType;
 
 /// What `zeroq inspect` found.
@@ -84,13 +85,13 @@ pub struct ProductReport {
     pub multiplications: Option<u64>,
 }
 
-/// Takes `graph` apart. Shapes are taken as they stand: infer them first.
-pub fn dissect(graph: &Graph) -> Anatomy {
+/// Takes `graph` apart. `shaped` is a copy of it in which shapes are known as far as they can be; values have the same ids.
+pub fn dissect(graph: &Graph, shaped: &Graph) -> Anatomy {
     let mut operators = BTreeMap::new();
     for (_, node) in graph.nodes() {
         *operators.entry(operator_name(node)).or_insert(0) += 1;
     }
-    let products: Vec<ProductReport> = graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, node)).collect();
+    let products: Vec<ProductReport> = graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node)).collect();
     Anatomy {
         inputs: graph.inputs.iter().map(|id| value(graph, *id)).collect(),
         outputs: graph.outputs.iter().map(|id| value(graph, *id)).collect(),
@@ -155,14 +156,14 @@ fn is_product(node: &Node) -> bool {
         || ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.operator.name())
 }
 
-fn product(graph: &Graph, node: &Node) -> ProductReport {
+fn product(graph: &Graph, shaped: &Graph, node: &Node) -> ProductReport {
     let reason = why_float(graph, node);
     ProductReport {
         node: node.name.clone(),
         operator: node.operator.name().to_string(),
         integer: reason.is_none(),
         reason,
-        multiplications: multiplications(graph, node),
+        multiplications: multiplications(shaped, node),
     }
 }
 
@@ -171,7 +172,9 @@ fn why_float(graph: &Graph, node: &Node) -> Option<String> {
         return Some(foreign.reason.clone());
     }
     let Some(weight) = node.input(1) else { return Some("it has no weights".into()) };
-    let Some(constant) = graph.constant(weight) else { return Some(format!("its weights `{}` are not constant", graph.value(weight).name)) };
+    let Some(constant) = graph.constant(weight) else {
+        return Some(format!("its weights `{}` are not constant", graph.value(weight).name));
+    };
     match constant.data_type() {
         DataType::F32 => None,
         other => Some(format!("its weights `{}` are {other}, not f32", graph.value(weight).name)),
@@ -234,7 +237,7 @@ mod tests {
         let y = graph.add_value("y", Some(DataType::F32), shape(&[16, 8, 8]));
         graph.add_node("conv", operator("Conv"), vec![Some(x), Some(weight), Some(bias)], vec![Some(y)]);
         graph.outputs.push(y);
-        let anatomy = dissect(&graph);
+        let anatomy = dissect(&graph, &graph);
         assert_eq!((anatomy.nodes, anatomy.parameters), (1, 448));
         assert_eq!((anatomy.multiplications, anatomy.uncounted), (16 * 64 * 27, 0));
         assert_eq!(anatomy.batch_normalization_state, BatchNormalizationState::Folded);

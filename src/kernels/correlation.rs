@@ -2,9 +2,9 @@
 //! `target[p] (+)= bias + Σ_taps Σ_c source[base(p) + offset(tap) + c] · weight[tap][c]`.
 
 use super::Isa;
-use super::simd::{Portable, Vector};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
+use super::simd::{Portable, Vector};
 
 /// Target pixels that use the same taps.
 #[derive(Clone, Debug, Default)]

@@ -2,9 +2,9 @@
 
 use super::Isa;
 use super::correlation::Pass;
-use super::simd::{Portable, Vector};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
+use super::simd::{Portable, Vector};
 
 /// What to do for every pixel of a pass.
 enum Work<'a> {
@@ -120,14 +120,7 @@ impl Call<'_> {
     }
 
     #[inline(always)]
-    unsafe fn tile<V: Vector, const P: usize>(
-        &self,
-        pixels: &[(u32, u32)],
-        channel: usize,
-        weights: *const f32,
-        start: V,
-        store: &Store,
-    ) {
+    unsafe fn tile<V: Vector, const P: usize>(&self, pixels: &[(u32, u32)], channel: usize, weights: *const f32, start: V, store: &Store) {
         unsafe {
             let mut sums = [start; P];
             for (offset, row) in &self.pass.taps {

@@ -82,7 +82,14 @@ fn apply_one_gradient(x: &[f32], g: &[f32], target: Option<&mut [f32]>, scale: f
         for (index, (x, g)) in x.iter().zip(g).enumerate() {
             let ratio = *x / scale;
             let q = ratio.round_ties_even();
-            lanes[index % 16] += *g * if q < low { low } else if q > high { high } else { q - ratio };
+            lanes[index % 16] += *g
+                * if q < low {
+                    low
+                } else if q > high {
+                    high
+                } else {
+                    q - ratio
+                };
         }
         total += f64::from(lanes.iter().sum::<f32>());
     }

@@ -150,7 +150,9 @@ impl ConvTranspose {
             let full = (input[axis].max(1) - 1) * stride + extent + at(&self.output_padding, axis, 0)?;
             let given = (at(&self.window.pads, axis, 0)?, if self.window.pads.is_empty() { 0 } else { self.window.pads[rank + axis] });
             let wanted = match self.window.auto_pad {
-                _ if !self.output_shape.is_empty() => Some(at(&self.output_shape[self.output_shape.len().saturating_sub(rank)..], axis, 0)?),
+                _ if !self.output_shape.is_empty() => {
+                    Some(at(&self.output_shape[self.output_shape.len().saturating_sub(rank)..], axis, 0)?)
+                }
                 AutoPad::SameUpper | AutoPad::SameLower => Some(input[axis] * stride),
                 _ => None,
             };

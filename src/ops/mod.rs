@@ -23,22 +23,22 @@ use std::sync::Arc;
 
 use crate::tensor::TensorData;
 pub use attributes::{Attribute, Attributes};
-pub use foreign::Foreign;
 pub use batch_normalization::BatchNormalization;
 pub use binary::{Add, Clip, Div, Equal, Greater, Less, Max, Min, Mul, PRelu, Pow, Sub, Sum};
 pub use conv::{Conv, ConvTranspose};
+pub use foreign::Foreign;
 pub use gemm::{Gemm, MatMul};
+pub use operator::{Operator, Refusal};
 pub use pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
+pub use rearrange::PadMode;
 pub use rearrange::{Concat, DepthToSpace, Expand, Gather, Pad, Slice, Split, Transpose};
 pub use reduction::{LogSoftmax, Reduce, Softmax};
 pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
 pub use resize::{Resize, Swing};
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
 pub use unary::{Abs, Ceil, Elu, Exp, Floor, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Reciprocal, Relu, Sigmoid, Softplus, Sqrt, Tanh};
-pub use rearrange::PadMode;
 pub use window::{AutoPad, Resolved, Window};
-pub use operator::{Operator, Refusal};
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
 pub struct Parsed {

@@ -109,10 +109,8 @@ operator!(
         let shape = row_major_shape(site, 0)?;
         let plain = Layout::row_major(&shape);
         let perm = s.permutation(shape.len())?;
-        let turned = Layout {
-            shape: perm.iter().map(|dim| shape[*dim]).collect(),
-            strides: perm.iter().map(|dim| plain.strides[*dim]).collect(),
-        };
+        let turned =
+            Layout { shape: perm.iter().map(|dim| shape[*dim]).collect(), strides: perm.iter().map(|dim| plain.strides[*dim]).collect() };
         Ok(moved(vec![turned.offsets().into_iter().map(|offset| offset as u32).collect()]))
     }
 );
@@ -145,7 +143,9 @@ impl Concat {
             }
             for (dim, (known, size)) in shape.iter_mut().zip(&part.shape).enumerate().filter(|(dim, _)| *dim != axis) {
                 match (&known, size) {
-                    (Dim::Known(a), Dim::Known(b)) if a != b => return Err(format!("dimension {dim} is {a} in one input and {b} in another")),
+                    (Dim::Known(a), Dim::Known(b)) if a != b => {
+                        return Err(format!("dimension {dim} is {a} in one input and {b} in another"));
+                    }
                     (Dim::Known(_), _) => {}
                     _ => *known = size.clone(),
                 }
@@ -168,7 +168,8 @@ operator!(Concat, Merge, |s| Attributes::default().int("axis", s.axis), |s, inpu
         starts.push((start, layout.shape[axis] * inner));
         start += layout.len();
     }
-    let rows = (0..outer).flat_map(|row| starts.iter().flat_map(move |(start, len)| (start + row * len..start + (row + 1) * len).map(|i| i as u32)));
+    let rows = (0..outer)
+        .flat_map(|row| starts.iter().flat_map(move |(start, len)| (start + row * len..start + (row + 1) * len).map(|i| i as u32)));
     Ok(moved(vec![rows.collect()]))
 });
 
@@ -197,14 +198,20 @@ impl Split {
 
     fn sizes(self, total: usize, given: Option<Vec<i64>>) -> Result<Vec<usize>, Refusal> {
         let sizes: Vec<usize> = match given {
-            Some(given) => given.iter().map(|n| usize::try_from(*n).map_err(|_| format!("split={given:?} is negative"))).collect::<Result<_, _>>()?,
+            Some(given) => {
+                given.iter().map(|n| usize::try_from(*n).map_err(|_| format!("split={given:?} is negative"))).collect::<Result<_, _>>()?
+            }
             None => {
                 let part = total.div_ceil(self.outputs.max(1));
                 (0..self.outputs).map(|i| part.min(total.saturating_sub(i * part))).collect()
             }
         };
         let sum = sizes.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
-        if sizes.len() != self.outputs || sum != Some(total) { Err(format!("split={sizes:?} does not add up to {total}")) } else { Ok(sizes) }
+        if sizes.len() != self.outputs || sum != Some(total) {
+            Err(format!("split={sizes:?} does not add up to {total}"))
+        } else {
+            Ok(sizes)
+        }
     }
 }
 
@@ -314,7 +321,8 @@ operator!(
         let dims: Vec<Dim> = shape.iter().map(|n| Dim::Known(*n)).collect();
         let list = |index: usize| site.get(index).map(|_| site.integers(index)).transpose();
         let picks = Slice::picks(&dims, [list(1)?, list(2)?, list(3)?, list(4)?])?;
-        let picks: Vec<Vec<Option<usize>>> = picks.into_iter().map(|picks| picks.unwrap_or_default().into_iter().map(Some).collect()).collect();
+        let picks: Vec<Vec<Option<usize>>> =
+            picks.into_iter().map(|picks| picks.unwrap_or_default().into_iter().map(Some).collect()).collect();
         Ok(moved(vec![index_map(&shape, &picks)]))
     }
 );
@@ -452,7 +460,10 @@ operator!(
         let size = shape[axis] as i64;
         let index = |index: i64| {
             let at = if index < 0 { index + size } else { index };
-            (0..size).contains(&at).then_some(Some(at as usize)).ok_or_else(|| format!("index {index} is outside dimension {axis} of {size}"))
+            (0..size)
+                .contains(&at)
+                .then_some(Some(at as usize))
+                .ok_or_else(|| format!("index {index} is outside dimension {axis} of {size}"))
         };
         let mut picks: Vec<Vec<Option<usize>>> = shape.iter().map(|n| (0..*n).map(Some).collect()).collect();
         picks[axis] = site.integers(1)?.into_iter().map(index).collect::<Result<_, _>>()?;
@@ -476,7 +487,8 @@ impl Expand {
 
 /// Sizes from a list of integers.
 pub(super) fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
-    let sizes = list.iter().map(|n| usize::try_from(*n).map_err(|_| format!("shape {list:?} is negative"))).collect::<Result<Vec<_>, _>>()?;
+    let sizes =
+        list.iter().map(|n| usize::try_from(*n).map_err(|_| format!("shape {list:?} is negative"))).collect::<Result<Vec<_>, _>>()?;
     let total = sizes.iter().try_fold(1usize, |total, n| total.checked_mul(*n));
     if total.is_none_or(|total| total > MOST) { Err(format!("shape {list:?} is too large")) } else { Ok(sizes) }
 }

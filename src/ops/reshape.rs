@@ -72,11 +72,8 @@ macro_rules! in_order {
     };
 }
 
-in_order!(
-    Reshape,
-    |s| if s.allow_zero { Attributes::default().int("allowzero", 1) } else { Attributes::default() },
-    |s, inputs| s.shape(inputs)
-);
+in_order!(Reshape, |s| if s.allow_zero { Attributes::default().int("allowzero", 1) } else { Attributes::default() }, |s, inputs| s
+    .shape(inputs));
 in_order!(Flatten, |s| Attributes::default().int("axis", s.axis), |s, inputs| s.shape(inputs));
 in_order!(Squeeze, |s| Attributes::default(), |s, inputs| squeezed(inputs));
 in_order!(Unsqueeze, |s| Attributes::default(), |s, inputs| unsqueezed(inputs));
@@ -106,7 +103,9 @@ impl Reshape {
         for (index, size) in target.iter().enumerate() {
             shape.push(match size {
                 -1 => Dim::Unknown,
-                0 if !self.allow_zero => x.shape.get(index).cloned().ok_or_else(|| format!("shape {target:?} copies dimension {index} of rank {}", x.rank()))?,
+                0 if !self.allow_zero => {
+                    x.shape.get(index).cloned().ok_or_else(|| format!("shape {target:?} copies dimension {index} of rank {}", x.rank()))?
+                }
                 size => Dim::Known(usize::try_from(*size).map_err(|_| format!("shape {target:?} is invalid"))?),
             });
         }
@@ -242,6 +241,8 @@ fn unsqueezed(inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {
     let dims = axes.iter().map(|axis| normalize_axis(*axis, rank)).collect::<Result<Vec<usize>, _>>()?;
     let mut rest = x.shape.iter();
     (0..rank)
-        .map(|dim| if dims.contains(&dim) { Ok(Dim::Known(1)) } else { rest.next().cloned().ok_or_else(|| format!("axes {axes:?} repeat")) })
+        .map(
+            |dim| if dims.contains(&dim) { Ok(Dim::Known(1)) } else { rest.next().cloned().ok_or_else(|| format!("axes {axes:?} repeat")) },
+        )
         .collect()
 }

@@ -73,7 +73,9 @@ impl Resize {
     fn target(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<(usize, f64)>, Refusal> {
         let grow = |(size, scale): (&usize, &f32)| {
             let scaled = (*size as f64 * f64::from(*scale)).floor();
-            ((1.0..1e9).contains(&scaled)).then_some((scaled as usize, f64::from(*scale))).ok_or_else(|| format!("scale {scale} is out of range"))
+            ((1.0..1e9).contains(&scaled))
+                .then_some((scaled as usize, f64::from(*scale)))
+                .ok_or_else(|| format!("scale {scale} is out of range"))
         };
         match (scales.filter(|scales| !scales.is_empty()), sizes.filter(|sizes| !sizes.is_empty())) {
             (Some(scales), None) if scales.len() == shape.len() => shape.iter().zip(&scales).map(grow).collect(),
@@ -221,7 +223,13 @@ impl SwingKernel {
     fn source(&self, y: usize, x: usize) -> usize {
         let reflect = |at: isize, size: usize| {
             let last = size as isize - 1;
-            (if at < 0 { -at } else if at > last { 2 * last - at } else { at }) as usize
+            (if at < 0 {
+                -at
+            } else if at > last {
+                2 * last - at
+            } else {
+                at
+            }) as usize
         };
         let (y, x) = (y as isize + self.offset[0] - 1, x as isize + self.offset[1] - 1);
         (reflect(y, self.height) * self.width + reflect(x, self.width)) * self.channels

@@ -126,7 +126,10 @@ impl Window {
         }
         let padded = input + resolved.begins[axis] + resolved.ends[axis];
         if input == 0 || padded < extent {
-            return Err(format!("a window of {extent} does not fit an input of {input} with pads {}+{}", resolved.begins[axis], resolved.ends[axis]));
+            return Err(format!(
+                "a window of {extent} does not fit an input of {input} with pads {}+{}",
+                resolved.begins[axis], resolved.ends[axis]
+            ));
         }
         let steps = padded - extent;
         let mut output = steps / stride + 1;

@@ -16,7 +16,8 @@ pub fn bind_shapes(graph: &mut Graph, shapes: &BTreeMap<String, Vec<usize>>) -> 
         };
         let value = graph.value(input);
         let (data_type, known) = (value.data_type, value.shape.clone().unwrap_or_else(|| vec![Dim::Unknown; shape.len()]));
-        let fits = known.len() == shape.len() && known.iter().zip(shape).all(|(dim, size)| *size > 0 && dim.known().is_none_or(|n| n == *size));
+        let fits =
+            known.len() == shape.len() && known.iter().zip(shape).all(|(dim, size)| *size > 0 && dim.known().is_none_or(|n| n == *size));
         if !fits {
             let shown: Vec<String> = known.iter().map(Dim::to_string).collect();
             return Err(Error::Usage(format!("--shape {name}={shape:?} does not fit the model's [{}]", shown.join(", "))));
@@ -44,7 +45,8 @@ pub fn single_sample(graph: &Graph) -> Result<Graph> {
         };
         if let Some(dim) = shape.iter().skip(1).position(|dim| dim.known().is_none()) {
             let shown: Vec<String> = shape.iter().map(Dim::to_string).collect();
-            let example: Vec<String> = shape.iter().enumerate().map(|(i, dim)| dim.known().unwrap_or(if i == 0 { 1 } else { 224 }).to_string()).collect();
+            let example: Vec<String> =
+                shape.iter().enumerate().map(|(i, dim)| dim.known().unwrap_or(if i == 0 { 1 } else { 224 }).to_string()).collect();
             return Err(Error::Usage(format!(
                 "input `{}` [{}]: size of dimension {} is not known: pass --shape {}={}",
                 value.name,

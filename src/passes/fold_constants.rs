@@ -20,7 +20,10 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         let node = graph.node(id).clone();
-        if node.is::<Foreign>().is_some() || node.is::<DequantizeLinear>().is_some() || node.outputs.iter().flatten().any(|v| graph.is_output(*v)) {
+        if node.is::<Foreign>().is_some()
+            || node.is::<DequantizeLinear>().is_some()
+            || node.outputs.iter().flatten().any(|v| graph.is_output(*v))
+        {
             continue;
         }
         let Some(tensors) = evaluate(graph, &node)? else { continue };
@@ -33,7 +36,6 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
     graph.remove_dead_nodes(&[]);
     check(graph)
 }
-
 
 /// The outputs of `node`, if its inputs are constants or do not matter.
 fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
@@ -126,5 +128,9 @@ fn compute(
     if data_type == DataType::F32 {
         return Some(TensorData::new(&output.shape, result));
     }
-    TensorData::from_f64(&output.shape, result.into_iter().map(|x| if data_type.is_float() { x.into() } else { f64::from(x).trunc() }).collect(), data_type)
+    TensorData::from_f64(
+        &output.shape,
+        result.into_iter().map(|x| if data_type.is_float() { x.into() } else { f64::from(x).trunc() }).collect(),
+        data_type,
+    )
 }

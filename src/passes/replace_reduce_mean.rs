@@ -14,7 +14,8 @@ pub fn replace_reduce_mean(graph: &mut Graph) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         let node = graph.node(id).clone();
-        let (Some(reduce), Some(x), Some(y)) = (node.is::<Reduce>().filter(|reduce| reduce.is_mean()), node.input(0), node.output(0)) else {
+        let (Some(reduce), Some(x), Some(y)) = (node.is::<Reduce>().filter(|reduce| reduce.is_mean()), node.input(0), node.output(0))
+        else {
             continue;
         };
         let Some(shape) = graph.value(x).shape.clone().filter(|shape| shape.len() == 4) else { continue };

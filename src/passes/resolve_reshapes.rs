@@ -35,7 +35,9 @@ pub fn resolve_reshapes(graph: &mut Graph) -> Result<()> {
 
 fn entries(graph: &Graph, value: ValueId, sizes: &Sizes) -> Option<Vec<Dim>> {
     match graph.constant(value) {
-        Some(tensor) => Some(tensor.to_i64()?.into_iter().map(|n| usize::try_from(n).map_or(Dim::Symbol("-1".to_string()), Dim::Known)).collect()),
+        Some(tensor) => {
+            Some(tensor.to_i64()?.into_iter().map(|n| usize::try_from(n).map_or(Dim::Symbol("-1".to_string()), Dim::Known)).collect())
+        }
         None => sizes.get(&value).cloned(),
     }
 }
@@ -61,7 +63,10 @@ fn propagate(graph: &Graph, node: &Node, sizes: &Sizes) -> Option<Vec<Dim>> {
         let (start, end) = (wrap(*integers(1)?.first()?), wrap(*integers(2)?.first()?));
         return Some(list.get(start..end)?.to_vec());
     }
-    let keeps = node.is::<Unsqueeze>().is_some() || node.is::<Squeeze>().is_some() || node.is::<Cast>().is_some() || node.is::<Identity>().is_some();
+    let keeps = node.is::<Unsqueeze>().is_some()
+        || node.is::<Squeeze>().is_some()
+        || node.is::<Cast>().is_some()
+        || node.is::<Identity>().is_some();
     keeps.then(|| list.clone())
 }
 

@@ -96,7 +96,8 @@ mod tests {
         let mut gradient = vec![1.0; 4];
         let mut gradients = [None, Some(Gradient { values: &mut gradient, accumulate: true })];
         let inputs: [&[f32]; 2] = [&[], &[]];
-        let call = BackwardCall { inputs: &inputs, output: &[], output_gradient: &output, input_gradients: &mut gradients, scratch: &mut [] };
+        let call =
+            BackwardCall { inputs: &inputs, output: &[], output_gradient: &output, input_gradients: &mut gradients, scratch: &mut [] };
         kernel.backward(call);
         assert_eq!(gradient, [6.0, 7.0, 8.0, 1.0]);
     }

@@ -155,7 +155,8 @@ struct Flow {
 impl Flow {
     fn trace(draft: &Draft, seeds: &[usize]) -> Flow {
         let count = draft.steps.len();
-        let mut flow = Flow { backward: (0..count).map(|_| None).collect(), first_write: vec![None; draft.lane_values.len()], shared: vec![] };
+        let mut flow =
+            Flow { backward: (0..count).map(|_| None).collect(), first_write: vec![None; draft.lane_values.len()], shared: vec![] };
         for (index, (step, output)) in draft.steps.iter().enumerate().rev() {
             let time = 2 * count - 1 - index;
             let consumers_wrote = flow.first_write[*output].is_some();

@@ -14,11 +14,8 @@ impl ChannelSums {
     /// Sums of one sample with channels contiguous in memory.
     pub fn of(values: &[f32], channels: usize, isa: Isa) -> Self {
         let channels = channels.max(1);
-        let mut sums = ChannelSums {
-            count: (values.len() / channels) as f64,
-            sum: vec![0.0; channels],
-            sum_of_squares: vec![0.0; channels],
-        };
+        let mut sums =
+            ChannelSums { count: (values.len() / channels) as f64, sum: vec![0.0; channels], sum_of_squares: vec![0.0; channels] };
         let mut partial = vec![0.0f32; 2 * channels];
         // 32 positions in f32, then into f64: precise and fast.
         for chunk in values.chunks(32 * channels) {
