@@ -8,12 +8,13 @@
 
 pub mod calibration;
 pub mod cli;
+pub mod distillation;
+pub mod emit;
 pub mod error;
 pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;
-pub mod onnx;
 pub mod ops;
 pub mod passes;
 pub mod progress;

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
+use crate::calibration::CalibrationSet;
 use crate::emit::Student;
 use crate::error::Result;
 use crate::execution;
 use crate::execution::observe;
-use crate::calibration::CalibrationSet;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::{LogSoftmax, Softmax};
 
@@ -26,7 +26,13 @@ const OUTPUT_SHARE: f64 = 0.5;
 
 /// Pairs of all quantized layer outputs and of the graph outputs (logits where the output is a Softmax), with energies
 /// measured on `set`. Values that cannot be computed in either graph are left out.
-pub fn find_pairs(teacher: &Graph, graph: &Graph, student: &Student, set: &CalibrationSet, config: &execution::Config) -> Result<Vec<Pair>> {
+pub fn find_pairs(
+    teacher: &Graph,
+    graph: &Graph,
+    student: &Student,
+    set: &CalibrationSet,
+    config: &execution::Config,
+) -> Result<Vec<Pair>> {
     let mut seen = HashSet::new();
     let mut ends = Vec::new();
     for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {

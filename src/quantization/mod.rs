@@ -1,5 +1,11 @@
 //! Which value becomes which integer.
 
 mod params;
+mod plan;
+pub mod scheme;
+pub mod target;
+pub mod targets;
 
 pub use params::QuantParams;
+pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan};
+pub use target::{Placement, Target};

@@ -1,0 +1,61 @@
+//! Ranges of the planned values over a set.
+
+use super::histogram::Histogram;
+use super::observer::Observer;
+use super::set::CalibrationSet;
+use crate::error::{Error, Result};
+use crate::execution::{self, observe};
+use crate::graph::{Graph, ValueId};
+use crate::progress::Progress;
+use crate::quantization::{QuantParams, QuantPlan, scheme};
+
+/// Params of each group of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges(pub Vec<QuantParams>);
+
+/// Observes the groups of `plan` on `set`; memory does not grow with the number of samples. `input_range` is the valid
+/// range of graph inputs, which holds whatever the samples show.
+///
+/// # Errors
+/// If a planned value cannot be computed, or is not finite.
+pub fn calibrate(
+    graph: &Graph,
+    plan: &QuantPlan,
+    set: &CalibrationSet,
+    observer: &dyn Observer,
+    input_range: Option<(f32, f32)>,
+    config: &execution::Config,
+    progress: &dyn Progress,
+) -> Result<Ranges> {
+    let values: Vec<ValueId> = plan.groups.iter().map(|group| group.value).collect();
+    let mut histograms = vec![Histogram::default(); values.len()];
+    let mut broken: Option<usize> = None;
+    progress.begin("calibrate", set.len());
+    observe(graph, &values, set, config, &mut |_, elements| {
+        use rayon::prelude::*;
+        histograms.par_iter_mut().zip(elements).for_each(|(histogram, elements)| histogram.add(elements));
+        if let Some(index) = elements.iter().position(|elements| elements.iter().any(|x| !x.is_finite())) {
+            broken.get_or_insert(index);
+        }
+        progress.step("");
+    })?;
+    progress.end();
+    progress.check()?;
+    if let Some(index) = broken {
+        return Err(Error::tensor(&graph.value(values[index]).name, "the float model computes values that are not finite here"));
+    }
+    let target = &plan.target;
+    let params = plan.groups.iter().zip(&histograms).map(|(group, histogram)| {
+        let levels = target.activation_type.integer_range().map_or(255.0, |(low, high)| high - low);
+        let (mut low, mut high) = observer.range(histogram, levels);
+        if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {
+            (low, high) = (least, most);
+        }
+        (low, high) = (low.max(group.bounds.0), high.min(group.bounds.1));
+        if group.bounds.0 == 0.0 {
+            low = 0.0;
+        }
+        scheme::activation(low, high, target.activation_type, target.symmetric_activations)
+    });
+    Ok(Ranges(params.collect()))
+}

@@ -1,0 +1,85 @@
+//! A histogram that grows with its data and never holds more than a fixed number of bins.
+
+/// Bins of equal width around 0, `BINS` on each side; the width doubles whenever a value falls outside.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    width: f32,
+    counts: Vec<u64>,
+    low: f32,
+    high: f32,
+}
+
+const BINS: usize = 2048;
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { width: f32::MIN_POSITIVE, counts: vec![0; 2 * BINS], low: f32::INFINITY, high: f32::NEG_INFINITY }
+    }
+}
+
+impl Histogram {
+    /// Adds finite values; others are left out.
+    pub fn add(&mut self, values: &[f32]) {
+        let (mut low, mut high) = (self.low, self.high);
+        for value in values.iter().filter(|value| value.is_finite()) {
+            low = low.min(*value);
+            high = high.max(*value);
+        }
+        (self.low, self.high) = (low, high);
+        self.grow(low.abs().max(high.abs()));
+        let scale = 1.0 / self.width;
+        for value in values.iter().filter(|value| value.is_finite()) {
+            let bin = (value * scale + BINS as f32) as usize;
+            self.counts[bin.min(2 * BINS - 1)] += 1;
+        }
+    }
+
+    fn grow(&mut self, reach: f32) {
+        if !reach.is_finite() || reach == 0.0 {
+            return;
+        }
+        if self.counts.iter().all(|count| *count == 0) || self.width == f32::MIN_POSITIVE {
+            // Zeros alone so far stay in the middle whatever the width.
+            self.width = (reach / BINS as f32).log2().ceil().exp2().max(1e-30);
+        }
+        while reach >= self.width * BINS as f32 {
+            let mut merged = vec![0; 2 * BINS];
+            for (bin, count) in self.counts.iter().enumerate() {
+                merged[BINS / 2 + bin / 2] += count;
+            }
+            self.counts = merged;
+            self.width *= 2.0;
+        }
+    }
+
+    /// Smallest and largest value seen; (0, 0) where there was none.
+    pub fn range(&self) -> (f32, f32) {
+        if self.low <= self.high { (self.low, self.high) } else { (0.0, 0.0) }
+    }
+
+    /// Middle and count of every bin that is not empty, in rising order.
+    pub fn bins(&self) -> Vec<(f64, f64)> {
+        let middle = |bin: usize| (bin as f64 - BINS as f64 + 0.5) * f64::from(self.width);
+        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, count)| (middle(bin), *count as f64)).collect()
+    }
+
+    pub fn width(&self) -> f64 {
+        f64::from(self.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_every_count_and_place_while_growing() {
+        let mut histogram = Histogram::default();
+        histogram.add(&[0.0, 0.5, -0.25]);
+        histogram.add(&[100.0, f32::NAN]);
+        let bins = histogram.bins();
+        assert_eq!(bins.iter().map(|(_, count)| count).sum::<f64>(), 4.0);
+        assert_eq!(histogram.range(), (-0.25, 100.0));
+        assert!((bins.last().unwrap().0 - 100.0).abs() <= histogram.width());
+    }
+}

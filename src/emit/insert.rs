@@ -1,0 +1,168 @@
+//! QDQ pairs in the graph, weights still float.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::calibration::Ranges;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId, ValueId, check};
+use crate::ops::{Conv, DequantizeLinear, Gemm, QuantizeLinear};
+use crate::quantization::{QuantPlan, scheme};
+use crate::tensor::{DataType, TensorData};
+
+/// A float weight in front of its pair.
+#[derive(Clone, Debug)]
+pub struct TunedWeight {
+    pub value: ValueId,
+    pub scale: ValueId,
+    pub axis: Option<usize>,
+}
+
+/// A quantized activation: the float value, and its group's scale.
+#[derive(Clone, Debug)]
+pub struct TunedActivation {
+    pub value: ValueId,
+    pub scale: ValueId,
+}
+
+/// A float bias that [`super::seal`] turns into int32 where the target wants it.
+#[derive(Clone, Debug)]
+pub struct TunedBias {
+    pub node: NodeId,
+    pub value: ValueId,
+}
+
+/// What can be tuned in a graph with QDQ pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Student {
+    pub weights: Vec<TunedWeight>,
+    pub activations: Vec<TunedActivation>,
+    pub biases: Vec<TunedBias>,
+}
+
+/// Puts a QuantizeLinear–DequantizeLinear pair on every planned activation and weight.
+///
+/// # Errors
+/// If plan and ranges do not fit the graph.
+pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<Student> {
+    let mut student = Student::default();
+    let mut constants: HashMap<usize, (ValueId, ValueId)> = HashMap::new();
+    for point in &plan.activations {
+        let params = ranges.0.get(point.group).ok_or_else(|| Error::Internal("a group has no range".to_string()))?;
+        let name = graph.value(point.value).name.clone();
+        let (scale, zero_point) = *constants.entry(point.group).or_insert_with(|| {
+            let zero = TensorData::from_f64(&[], vec![f64::from(params.zero_point[0])], params.data_type);
+            let scale = add_constant(graph, &format!("{name}_scale"), TensorData::scalar(params.scale[0]));
+            (scale, add_constant(graph, &format!("{name}_zero_point"), zero.unwrap_or_else(|| TensorData::scalar(0u8))))
+        });
+        let is_output = graph.is_output(point.value);
+        let readers = point.readers.clone().unwrap_or_else(|| graph.consumers()[point.value.0 as usize].clone());
+        let value = if is_output { free_output(graph, point.value) } else { point.value };
+        let dequantized = add_pair(graph, &name, value, scale, zero_point, None, is_output.then_some(point.value));
+        for (node, index) in readers {
+            graph.set_input(node, index, Some(dequantized));
+        }
+        student.activations.push(TunedActivation { value, scale });
+    }
+    for point in &plan.weights {
+        add_weight(graph, point.value, point.axis, point.node, &mut student)?;
+        if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point.node, *bias)) {
+            let bias = own_constant(graph, point.node, 2, bias);
+            student.biases.push(TunedBias { node: point.node, value: bias });
+        }
+    }
+    graph.sort()?;
+    check(graph)?;
+    Ok(student)
+}
+
+fn add_constant(graph: &mut Graph, name: &str, tensor: TensorData) -> ValueId {
+    let name = graph.unused_name(name);
+    graph.add_constant(name, tensor)
+}
+
+/// Gives the producer of graph output `output` a new value to write, so that a pair can stand before the output.
+fn free_output(graph: &mut Graph, output: ValueId) -> ValueId {
+    let before = graph.value(output).clone();
+    let name = graph.unused_name(&format!("{}_float", before.name));
+    let value = graph.add_value(name, before.data_type, before.shape);
+    if let Some((id, node)) = graph.producer(output) {
+        let index = node.outputs.iter().position(|other| *other == Some(output)).unwrap_or(0);
+        graph.set_output(id, index, value);
+    }
+    value
+}
+
+/// Adds the two nodes behind `value`; returns the dequantized value, which is `output` if given.
+fn add_pair(
+    graph: &mut Graph,
+    name: &str,
+    value: ValueId,
+    scale: ValueId,
+    zero_point: ValueId,
+    axis: Option<usize>,
+    output: Option<ValueId>,
+) -> ValueId {
+    let axis = axis.unwrap_or(1) as i64;
+    let shape = graph.value(value).shape.clone();
+    let node_name = graph.unused_name(&format!("{name}_QuantizeLinear"));
+    let value_name = graph.unused_name(&format!("{name}_QuantizeLinear_Output"));
+    let quantizer = Arc::new(QuantizeLinear { axis, output_type: DataType::Other(0) });
+    let (_, quantized) = graph.add_operation(&node_name, quantizer, vec![value, scale, zero_point], &value_name);
+    let data_type = graph.value(zero_point).data_type;
+    graph.set_facts(quantized, data_type, shape.clone());
+    let node_name = graph.unused_name(&format!("{name}_DequantizeLinear"));
+    let value_name = graph.unused_name(&format!("{name}_DequantizeLinear_Output"));
+    let dequantizer = Arc::new(DequantizeLinear { axis });
+    let dequantized = output.unwrap_or_else(|| graph.add_value(value_name, None, None));
+    graph.set_facts(dequantized, Some(DataType::F32), shape);
+    graph.add_node(node_name, dequantizer, vec![Some(quantized), Some(scale), Some(zero_point)], vec![Some(dequantized)]);
+    dequantized
+}
+
+fn add_weight(graph: &mut Graph, value: ValueId, axis: Option<usize>, node: NodeId, student: &mut Student) -> Result<()> {
+    if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
+        // The pair of the first reader serves the others too.
+        let pair = graph.consumers()[known.value.0 as usize].iter().find_map(|(id, _)| {
+            graph.node(*id).is::<QuantizeLinear>()?;
+            let quantized = graph.node(*id).output(0)?;
+            let (reader, _) = *graph.consumers()[quantized.0 as usize].first()?;
+            graph.node(reader).output(0)
+        });
+        graph.set_input(node, 1, pair.or(Some(value)));
+        return Ok(());
+    }
+    let name = graph.value(value).name.clone();
+    let tensor = graph.constant(value).cloned().ok_or_else(|| Error::tensor(&name, "is not constant"))?;
+    let elements = tensor.to_f32().ok_or_else(|| Error::tensor(&name, "has no numbers"))?;
+    if elements.iter().any(|x| !x.is_finite()) {
+        return Err(Error::tensor(&name, "holds numbers that are not finite"));
+    }
+    let params = scheme::weight(&elements, tensor.shape(), axis);
+    let channels = params.scale.len();
+    let scale = add_constant(graph, &format!("{name}_scale"), TensorData::vector(params.scale));
+    let zero_point = add_constant(graph, &format!("{name}_zero_point"), TensorData::vector(vec![0i8; channels]));
+    let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
+    graph.set_input(node, 1, Some(dequantized));
+    student.weights.push(TunedWeight { value, scale, axis });
+    Ok(())
+}
+
+fn is_tunable_bias(graph: &Graph, node: NodeId, bias: ValueId) -> bool {
+    let Some(tensor) = graph.constant(bias) else { return false };
+    let node = graph.node(node);
+    let gemm = node.is::<Gemm>().is_some_and(|gemm| gemm.beta == 1.0);
+    tensor.data_type() == DataType::F32 && tensor.shape().len() == 1 && (gemm || node.is::<Conv>().is_some())
+}
+
+/// A constant that only this node reads, so that tuning it touches nothing else.
+fn own_constant(graph: &mut Graph, node: NodeId, index: usize, value: ValueId) -> ValueId {
+    if graph.consumers()[value.0 as usize].len() == 1 {
+        return value;
+    }
+    let Some(tensor) = graph.constant(value).cloned() else { return value };
+    let name = format!("{}_own", graph.value(value).name);
+    let own = add_constant(graph, &name, tensor);
+    graph.set_input(node, index, Some(own));
+    own
+}

@@ -1,0 +1,11 @@
+//! Writing a plan into the graph.
+
+mod float16;
+mod insert;
+mod seal;
+mod verify;
+
+pub use float16::{Float16Report, to_float16};
+pub use insert::{Student, TunedActivation, TunedBias, TunedWeight, insert};
+pub use seal::seal;
+pub use verify::verify;

@@ -1,0 +1,83 @@
+//! Constants become integers.
+
+use std::sync::Arc;
+
+use super::insert::{Student, TunedBias};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId, check};
+use crate::ops::{DequantizeLinear, QuantizeLinear};
+use crate::passes::fold_constants;
+use crate::quantization::QuantPlan;
+use crate::tensor::TensorData;
+
+/// Largest int32 bias that leaves room for the accumulator.
+const LARGEST_BIAS: f64 = 1_073_741_824.0;
+
+/// Turns weights into int8 initializers and, where the target wants it, biases into int32 ones whose scale is the input
+/// scale times the weight scale. What was trained is what is saved.
+///
+/// # Errors
+/// If a bias has no scale to follow.
+pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()> {
+    if plan.target.integer_bias {
+        for bias in &student.biases {
+            seal_bias(graph, bias)?;
+        }
+    }
+    for weight in &student.weights {
+        let name = graph.value(weight.value).name.clone();
+        let quantized = graph.consumers()[weight.value.0 as usize].iter().find_map(|(id, _)| graph.node(*id).output(0));
+        if let Some(quantized) = quantized {
+            let name = graph.unused_name(&format!("{name}_quantized"));
+            graph.rename_value(quantized, name);
+        }
+    }
+    fold_constants(graph)?;
+    check(graph)
+}
+
+/// The scale constant behind input `index` of `node`.
+fn scale_of(graph: &Graph, bias: &TunedBias, index: usize) -> Result<ValueId> {
+    let node = graph.node(bias.node);
+    let dequantizer = node.input(index).and_then(|value| graph.producer(value)).filter(|(_, node)| node.is::<DequantizeLinear>().is_some());
+    let scale = dequantizer.and_then(|(_, node)| node.input(1));
+    scale.ok_or_else(|| Error::node(&node.name, node.operator.name(), format!("input {index} is not quantized")))
+}
+
+fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
+    let (input_scale, weight_scale) = (scale_of(graph, bias, 0)?, scale_of(graph, bias, 1)?);
+    let list = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
+    let (x, mut weights, elements) = (list(input_scale), list(weight_scale), list(bias.value));
+    let Some(x) = x.first().copied() else { return Err(Error::Internal("an input has no scale".to_string())) };
+    // A bias beyond int32 gets a coarser weight scale for its channel.
+    let mut enlarged = false;
+    for (channel, b) in elements.iter().enumerate() {
+        let index = channel.min(weights.len().saturating_sub(1));
+        let least = (f64::from(b.abs()) / LARGEST_BIAS / f64::from(x)) as f32;
+        if weights[index] < least {
+            weights[index] = least * 1.0001;
+            enlarged = true;
+        }
+    }
+    if enlarged {
+        graph.set_constant(weight_scale, TensorData::vector(weights.clone()));
+    }
+    let scale: Vec<f32> = (0..elements.len()).map(|channel| x * weights[channel.min(weights.len() - 1)]).collect();
+    let integers = elements.iter().zip(&scale).map(|(b, scale)| (f64::from(*b) / f64::from(*scale)).round_ties_even() as i32).collect();
+    let name = graph.value(bias.value).name.clone();
+    let mut add = |suffix: &str, tensor: TensorData| {
+        let name = graph.unused_name(&format!("{name}_{suffix}"));
+        graph.add_constant(name, tensor)
+    };
+    let quantized = add("quantized", TensorData::vector(integers));
+    let zero_point = add("quantized_zero_point", TensorData::vector(vec![0i32; elements.len()]));
+    let scale = add("quantized_scale", TensorData::vector(scale));
+    let node_name = graph.unused_name(&format!("{name}_DequantizeLinear"));
+    let value_name = graph.unused_name(&format!("{name}_DequantizeLinear_Output"));
+    let dequantizer = Arc::new(DequantizeLinear { axis: 0 });
+    let (_, dequantized) = graph.add_operation(&node_name, dequantizer, vec![quantized, scale, zero_point], &value_name);
+    let facts = graph.value(bias.value).clone();
+    graph.set_facts(dequantized, facts.data_type, facts.shape);
+    graph.set_input(bias.node, 2, Some(dequantized));
+    graph.sort()
+}

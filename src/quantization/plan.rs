@@ -1,0 +1,346 @@
+//! Which values and weights become integers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use globset::Glob;
+
+use super::target::{Placement, Target};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Node, NodeId, ValueId};
+use crate::ops::operator::QuantizationRole;
+use crate::ops::{Clip, Conv, Gemm, MatMul, Relu};
+use crate::tensor::{DataType, TensorData};
+
+/// A value that gets a QDQ pair.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivationPoint {
+    pub value: ValueId,
+    /// Values of one group share scale and zero point.
+    pub group: usize,
+    /// Who reads the dequantized value; `None`: everyone.
+    pub readers: Option<Vec<(NodeId, usize)>>,
+}
+
+/// A constant that becomes int8.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightPoint {
+    pub node: NodeId,
+    pub value: ValueId,
+    pub axis: Option<usize>,
+}
+
+/// Values with common parameters; the range is observed on the first one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub value: ValueId,
+    /// Bounds that the producer guarantees.
+    pub bounds: (f32, f32),
+}
+
+/// Whether a matrix product will run on integers.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct KernelForecast {
+    pub node: String,
+    pub operator: String,
+    pub integer: bool,
+    /// Why not, where it will not.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantPlan {
+    pub target: Target,
+    pub activations: Vec<ActivationPoint>,
+    pub weights: Vec<WeightPoint>,
+    pub groups: Vec<Group>,
+    pub kernels: Vec<KernelForecast>,
+}
+
+/// Plans the quantization of a prepared float graph. `exclude` are globs on node names.
+///
+/// # Errors
+/// If a pattern matches no node, or nothing can be quantized.
+pub fn plan(graph: &Graph, target: &Target, exclude: &[String]) -> Result<QuantPlan> {
+    let excluded = excluded_nodes(graph, exclude)?;
+    let mut planner = Planner {
+        graph,
+        target,
+        consumers: graph.consumers(),
+        excluded,
+        integer: HashSet::new(),
+        quantized: HashSet::new(),
+        kernels: Vec::new(),
+    };
+    let weights = planner.choose_weighted();
+    if weights.is_empty() {
+        return Err(Error::Usage("nothing to quantize: no Conv, Gemm or MatMul with constant weights is left".to_string()));
+    }
+    let activations = match target.placement {
+        Placement::Everywhere => {
+            planner.quantize_between();
+            planner.quantized.iter().copied().map(|value| (value, None)).collect()
+        }
+        Placement::WeightedInputs => planner.weighted_inputs(),
+    };
+    let (activations, groups) = planner.group(activations);
+    Ok(QuantPlan { target: target.clone(), activations, weights, groups, kernels: planner.kernels })
+}
+
+fn excluded_nodes(graph: &Graph, patterns: &[String]) -> Result<HashSet<NodeId>> {
+    let mut excluded = HashSet::new();
+    for pattern in patterns {
+        let glob = Glob::new(pattern).map_err(|error| Error::Usage(format!("--exclude {pattern}: {error}")))?.compile_matcher();
+        let found: Vec<NodeId> = graph.nodes().filter(|(_, node)| glob.is_match(&node.name)).map(|(id, _)| id).collect();
+        if found.is_empty() {
+            return Err(Error::Usage(format!("--exclude {pattern}: no node has such a name; near it: {}", nearest(graph, pattern))));
+        }
+        excluded.extend(found);
+    }
+    Ok(excluded)
+}
+
+/// The three names nearest to `wanted` by edit distance.
+fn nearest(graph: &Graph, wanted: &str) -> String {
+    let distance = |name: &str| {
+        let (a, b): (Vec<char>, Vec<char>) = (name.chars().take(200).collect(), wanted.chars().take(200).collect());
+        let mut row: Vec<usize> = (0..=b.len()).collect();
+        for (i, x) in a.iter().enumerate() {
+            let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+            for (j, y) in b.iter().enumerate() {
+                let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+                diagonal = std::mem::replace(&mut row[j + 1], next);
+            }
+        }
+        row[b.len()]
+    };
+    let mut names: Vec<&str> = graph.nodes().map(|(_, node)| node.name.as_str()).collect();
+    names.sort_by_key(|name| distance(name));
+    names.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
+    consumers: Vec<Vec<(NodeId, usize)>>,
+    excluded: HashSet<NodeId>,
+    /// Weighted nodes that become integer.
+    integer: HashSet<NodeId>,
+    quantized: HashSet<ValueId>,
+    kernels: Vec<KernelForecast>,
+}
+
+impl Planner<'_> {
+    fn choose_weighted(&mut self) -> Vec<WeightPoint> {
+        let mut points = Vec::new();
+        let mut axes: HashMap<ValueId, Option<usize>> = HashMap::new();
+        let nodes: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
+        for id in nodes {
+            let node = self.graph.node(id);
+            if !matches!(node.operator.name(), "Conv" | "Gemm" | "MatMul" | "ConvTranspose") {
+                continue;
+            }
+            let verdict = self.judge(id, node, &axes);
+            let forecast =
+                |integer, reason| KernelForecast { node: node.name.clone(), operator: node.operator.name().to_string(), integer, reason };
+            match verdict {
+                Ok(point) => {
+                    axes.insert(point.value, point.axis);
+                    points.push(point);
+                    self.integer.insert(id);
+                    self.kernels.push(forecast(true, None));
+                }
+                Err(reason) => self.kernels.push(forecast(false, Some(reason))),
+            }
+        }
+        points
+    }
+
+    /// The weight to quantize, or why the node stays float.
+    fn judge(&self, id: NodeId, node: &Node, axes: &HashMap<ValueId, Option<usize>>) -> Result<WeightPoint, String> {
+        if self.excluded.contains(&id) {
+            return Err("excluded by --exclude".to_string());
+        }
+        let axis = match (node.is::<Conv>(), node.is::<Gemm>(), node.is::<MatMul>()) {
+            (Some(_), _, _) => Some(0),
+            (_, Some(gemm), _) if gemm.alpha != 1.0 || gemm.transpose_a => return Err("alpha is not 1, or A is transposed".to_string()),
+            (_, Some(gemm), _) => Some(usize::from(!gemm.transpose_b)),
+            (_, _, Some(_)) => Some(1),
+            _ => return Err("runtimes have no integer kernel for this operator".to_string()),
+        };
+        let (Some(x), Some(value)) = (node.input(0), node.input(1)) else { return Err("an input is missing".to_string()) };
+        let Some(weight) = self.graph.constant(value) else { return Err("its weights are not constant".to_string()) };
+        if self.graph.constant(x).is_some() || weight.data_type() != DataType::F32 || self.graph.value(x).data_type != Some(DataType::F32) {
+            return Err("its data is not float32".to_string());
+        }
+        if node.is::<MatMul>().is_some() && weight.shape().len() != 2 {
+            return Err("its weights are not a matrix".to_string());
+        }
+        if axes.get(&value).is_some_and(|known| *known != axis) {
+            return Err("its weights are shared with a product along another axis".to_string());
+        }
+        Ok(WeightPoint { node: id, value, axis })
+    }
+
+    fn sole_consumer(&self, value: ValueId) -> Option<(NodeId, &Node)> {
+        let [(id, _)] = self.consumers[value.0 as usize][..] else { return None };
+        (!self.graph.is_output(value)).then(|| (id, self.graph.node(id)))
+    }
+
+    /// The value that carries a node's result: behind a Relu or Clip that the runtime fuses into it.
+    fn carried(&self, node: &Node) -> Option<ValueId> {
+        let output = node.output(0)?;
+        let Some((_, next)) = self.sole_consumer(output) else { return Some(output) };
+        if next.is::<Relu>().is_some() || self.clip_bounds(next).is_some_and(|(low, _)| low == 0.0) {
+            return next.output(0);
+        }
+        Some(output)
+    }
+
+    fn clip_bounds(&self, node: &Node) -> Option<(f32, f32)> {
+        node.is::<Clip>()?;
+        let bound = |index: usize, default: f32| match node.input(index) {
+            None => Some(default),
+            Some(value) => self.graph.constant(value).and_then(TensorData::to_f32)?.first().copied(),
+        };
+        Some((bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
+    }
+
+    /// Values whose numbers reach an integer product through operators that have integer kernels.
+    fn feeding(&self) -> HashSet<ValueId> {
+        let mut feeding = HashSet::new();
+        for (id, node) in self.graph.nodes().rev() {
+            let through = node.output(0).is_some_and(|_| node.outputs.iter().flatten().any(|output| feeding.contains(output)));
+            let role = node.operator.quantization_role();
+            let passes = through && !matches!(role, QuantizationRole::Float | QuantizationRole::Weighted);
+            if self.integer.contains(&id) {
+                feeding.extend(node.input(0));
+            } else if passes && !self.excluded.contains(&id) {
+                feeding.extend(node.inputs.iter().flatten().filter(|value| self.graph.constant(**value).is_none()));
+            }
+        }
+        feeding
+    }
+
+    fn quantize_between(&mut self) {
+        let feeding = self.feeding();
+        for id in self.integer.clone() {
+            let node = self.graph.node(id);
+            self.quantized.extend(node.input(0));
+            if node.is::<Conv>().is_some() {
+                self.quantized.extend(self.carried(node));
+            }
+        }
+        loop {
+            let before = self.quantized.len();
+            let nodes: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).filter(|id| !self.excluded.contains(id)).collect();
+            for id in nodes {
+                self.extend_through(self.graph.node(id), &feeding);
+            }
+            if self.quantized.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Quantizes the inputs and outputs of an operator with an integer kernel between quantized values.
+    fn extend_through(&mut self, node: &Node, feeding: &HashSet<ValueId>) {
+        let inputs: Vec<ValueId> = node.inputs.iter().flatten().copied().filter(|value| self.graph.constant(*value).is_none()).collect();
+        let any = inputs.iter().any(|value| self.quantized.contains(value));
+        let outputs_feed = node.outputs.iter().flatten().any(|output| feeding.contains(output));
+        let float_data = |value: &ValueId| self.graph.value(*value).data_type == Some(DataType::F32);
+        if !any || !outputs_feed || !inputs.iter().all(float_data) {
+            return;
+        }
+        match node.operator.quantization_role() {
+            QuantizationRole::Merge
+                if inputs.len() == node.inputs.iter().flatten().count() && (inputs.len() == 2 || node.operator.name() == "Concat") =>
+            {
+                self.quantized.extend(inputs);
+                self.quantized.extend(self.carried(node));
+            }
+            QuantizationRole::Function => {
+                self.quantized.extend(node.output(0));
+            }
+            QuantizationRole::PassThrough => {
+                self.quantized.extend(node.outputs.iter().flatten().filter(|output| feeding.contains(output)));
+            }
+            _ => {}
+        }
+    }
+
+    fn weighted_inputs(&self) -> Vec<(ValueId, Option<Vec<(NodeId, usize)>>)> {
+        let mut readers: BTreeMap<ValueId, Vec<(NodeId, usize)>> = BTreeMap::new();
+        for (id, node) in self.graph.nodes() {
+            if self.integer.contains(&id)
+                && let Some(x) = node.input(0)
+            {
+                readers.entry(x).or_default().push((id, 0));
+            }
+            if let Some((value, index)) = self.skip_input(node).filter(|_| !self.excluded.contains(&id)) {
+                readers.entry(value).or_default().push((id, index));
+            }
+        }
+        readers.into_iter().map(|(value, readers)| (value, Some(readers))).collect()
+    }
+
+    /// The input of a residual addition that does not come straight from a convolution, if exactly one does.
+    fn skip_input(&self, node: &Node) -> Option<(ValueId, usize)> {
+        if node.operator.name() != "Add" {
+            return None;
+        }
+        let (a, b) = (node.input(0)?, node.input(1)?);
+        let from_product = |value: ValueId| self.graph.producer(value).is_some_and(|(id, _)| self.integer.contains(&id));
+        let data = |value: ValueId| self.graph.constant(value).is_none();
+        match (from_product(a), from_product(b)) {
+            (true, _) if data(b) => Some((b, 1)),
+            (false, true) if data(a) => Some((a, 0)),
+            _ => None,
+        }
+    }
+
+    /// Joins values across pass-through operators.
+    fn group(&self, mut points: Vec<(ValueId, Option<Vec<(NodeId, usize)>>)>) -> (Vec<ActivationPoint>, Vec<Group>) {
+        let position: HashMap<ValueId, usize> = self.positions();
+        points.sort_by_key(|(value, _)| (position.get(value).copied().unwrap_or(0), *value));
+        let mut root: HashMap<ValueId, ValueId> = points.iter().map(|(value, _)| (*value, *value)).collect();
+        if self.target.placement == Placement::Everywhere {
+            for (_, node) in self.graph.nodes().filter(|(_, node)| node.operator.quantization_role() == QuantizationRole::PassThrough) {
+                let Some(from) = node.input(0).and_then(|value| root.get(&value).copied()) else { continue };
+                for output in node.outputs.iter().flatten() {
+                    if root.contains_key(output) {
+                        root.insert(*output, from);
+                    }
+                }
+            }
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        let mut index_of: HashMap<ValueId, usize> = HashMap::new();
+        let mut activations = Vec::new();
+        for (value, readers) in points {
+            let first = root[&value];
+            let group = *index_of.entry(first).or_insert_with(|| {
+                groups.push(Group { value: first, bounds: self.bounds(first) });
+                groups.len() - 1
+            });
+            activations.push(ActivationPoint { value, group, readers });
+        }
+        (activations, groups)
+    }
+
+    fn positions(&self) -> HashMap<ValueId, usize> {
+        let outputs =
+            self.graph.nodes().enumerate().flat_map(|(i, (_, node))| node.outputs.iter().flatten().map(move |value| (*value, i + 1)));
+        outputs.collect()
+    }
+
+    /// Bounds that the producing operator guarantees.
+    fn bounds(&self, value: ValueId) -> (f32, f32) {
+        let Some((_, node)) = self.graph.producer(value) else { return (f32::NEG_INFINITY, f32::INFINITY) };
+        match node.operator.name() {
+            "Relu" => (0.0, f32::INFINITY),
+            "Sigmoid" | "HardSigmoid" | "Softmax" => (0.0, 1.0),
+            "Clip" => self.clip_bounds(node).unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+            _ => (f32::NEG_INFINITY, f32::INFINITY),
+        }
+    }
+}
