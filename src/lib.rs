@@ -15,6 +15,7 @@ pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;
+pub mod onnx;
 pub mod ops;
 pub mod passes;
 pub mod progress;

@@ -1,0 +1,131 @@
+//! From a file to a [`Model`].
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use prost::Message;
+use prost::bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::external_data::read_external_data;
+use super::file_format::wrong_format;
+use super::header::{output_opset, read_header};
+use super::messages::ModelProto;
+use super::model::{Limits, Model};
+use super::read_graph::{GraphParts, read_graph};
+use crate::error::{Error, Result};
+
+/// Reads the model at `path`, with tensors in other files of its folder.
+///
+/// # Errors
+/// If the file is not an ONNX model, is larger than `limits`, contradicts itself, or needs what zeroq does not support;
+/// then all refused nodes are named at once.
+pub fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Model> {
+    let path = path.as_ref();
+    from_bytes(read_file(path, limits)?, path, limits)
+}
+
+fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let fail = |error: std::io::Error| Error::file(path, error);
+    let metadata = std::fs::metadata(path).map_err(fail)?;
+    if metadata.is_dir() {
+        return Err(Error::file(
+            path,
+            "this is a folder; name the .onnx file itself (a TensorFlow SavedModel must be converted with tf2onnx)",
+        ));
+    }
+    if !metadata.is_file() {
+        return Err(Error::file(path, "this is not a regular file"));
+    }
+    let too_large = || Error::file(path, format!("the file is larger than the limit of {} bytes", limits.file_bytes));
+    if metadata.len() > limits.file_bytes {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_err(|_| too_large())?);
+    File::open(path).map_err(fail)?.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limits.file_bytes {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// Reads a model that stands in memory; `path` is where it came from: external tensors are looked for beside it.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Result<Model> {
+    let bytes: Bytes = bytes.into();
+    let (mut proto, mut warnings) = decode(bytes.clone(), path)?;
+    let header = read_header(&proto)?;
+    refuse_training(&proto)?;
+    let external = read_external_data(&mut proto, folder_of(path), limits)?;
+    if external.has_checksums {
+        warnings.push("checksums of external data are not verified".to_string());
+    }
+    let GraphParts { graph, foreign, notes, warnings: more } = read_graph(&mut proto, &header, limits)?;
+    warnings.extend(more);
+    let mut model = Model {
+        graph,
+        shell: proto,
+        foreign,
+        warnings,
+        notes,
+        path: path.to_path_buf(),
+        external_files: external.files,
+        sha256: hexadecimal(&Sha256::digest(&bytes)),
+        file_bytes: bytes.len() as u64 + external.bytes,
+        opset: header.opset,
+        ir_version: header.ir_version,
+    };
+    raise_opset(&mut model);
+    Ok(model)
+}
+
+fn decode(bytes: Bytes, path: &Path) -> Result<(ModelProto, Vec<String>)> {
+    if let Some(hint) = wrong_format(&bytes) {
+        return Err(Error::file(path, hint));
+    }
+    let length = bytes.len();
+    let proto = ModelProto::decode(bytes).map_err(|error| Error::file(path, format!("not an ONNX model, or damaged: {error}")))?;
+    if proto.graph.is_none() {
+        return Err(Error::file(path, "not an ONNX model, or damaged: it has no graph"));
+    }
+    let again = proto.encoded_len();
+    let warning = (again != length).then(|| {
+        format!("written again the file would have {again} bytes instead of {length}: it has fields that zeroq does not know and does not keep, or is encoded in an unusual way")
+    });
+    Ok((proto, warning.into_iter().collect()))
+}
+
+fn refuse_training(proto: &ModelProto) -> Result<()> {
+    if proto.training_info.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unsupported(vec!["training_info: export the model for inference".to_string()]))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The graph is in the form of its output operator set already; says so, and names the nodes nobody could raise.
+fn raise_opset(model: &mut Model) {
+    let raised = output_opset(model.opset);
+    if raised == model.opset {
+        return;
+    }
+    model.notes.push(format!("operator set raised from {} to {raised}", model.opset));
+    let default_domain = model.foreign.values().filter(|node| super::read_node::domain(node).is_empty());
+    let left: Vec<String> = default_domain.map(super::read_node::describe).collect();
+    if !left.is_empty() {
+        let nodes = left.join(", ");
+        model
+            .warnings
+            .push(format!("operator set raised to {raised}, but these nodes are kept as operator set {} wrote them: {nodes}", model.opset));
+    }
+}

@@ -1,0 +1,295 @@
+//! Tensors between their ONNX message and [`TensorData`]. Sizes are checked before anything is allocated.
+
+use half::{bf16, f16};
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::messages::TensorProto;
+use crate::ops::Refusal;
+use crate::tensor::{DataType, Element, OpaqueTensor, TensorData};
+use crate::with_elements;
+
+pub const STRING: i32 = 8;
+const HIGHEST_CODE: i32 = 28;
+/// Bits of one element of the types that stay opaque, where ONNX fixes the packing.
+const OPAQUE_BITS: [(i32, u64); 13] =
+    [(14, 64), (15, 128), (17, 8), (18, 8), (19, 8), (20, 8), (21, 4), (22, 4), (23, 4), (24, 8), (25, 2), (26, 2), (27, 6)];
+
+/// An element as it lies in `raw_data`, little-endian.
+trait RawElement: Element {
+    const BYTES: usize;
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+    fn push_bytes(self, bytes: &mut Vec<u8>);
+}
+
+macro_rules! raw_elements {
+    ($($rust:ty)*) => {$(
+        impl RawElement for $rust {
+            const BYTES: usize = size_of::<$rust>();
+            fn from_bytes(bytes: &[u8]) -> Option<Self> { Some(<$rust>::from_le_bytes(bytes.try_into().ok()?)) }
+            fn push_bytes(self, bytes: &mut Vec<u8>) { bytes.extend_from_slice(&self.to_le_bytes()) }
+        }
+    )*};
+}
+
+raw_elements!(f32 f64 f16 bf16 i8 u8 i16 u16 i32 u32 i64 u64);
+
+impl RawElement for bool {
+    const BYTES: usize = 1;
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.first().map(|byte| *byte != 0)
+    }
+    fn push_bytes(self, bytes: &mut Vec<u8>) {
+        bytes.push(u8::from(self));
+    }
+}
+
+/// The sizes in `dims` and their product.
+///
+/// # Errors
+/// If a size is negative, or there are more than `limit` elements.
+pub fn checked_shape(dims: &[i64], limit: u64) -> Result<(Vec<usize>, u64), Refusal> {
+    let mut shape = Vec::with_capacity(dims.len());
+    for dim in dims {
+        shape.push(usize::try_from(*dim).map_err(|_| format!("dims {dims:?}: {dim} is negative"))?);
+    }
+    if shape.contains(&0) {
+        return Ok((shape, 0));
+    }
+    let count = shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim as u64)).filter(|count| *count <= limit);
+    let count = count.ok_or_else(|| format!("dims {dims:?} are more than the limit of {limit} elements"))?;
+    Ok((shape, count))
+}
+
+/// Bytes that `count` elements of type `code` take in `raw_data`; `None` where ONNX does not fix it.
+pub fn raw_bytes(code: i32, count: u64) -> Option<u64> {
+    match DataType::from_code(code).size() {
+        Some(size) => count.checked_mul(size as u64),
+        None => OPAQUE_BITS.iter().find(|(c, _)| *c == code).and_then(|(_, bits)| Some(count.checked_mul(*bits)?.div_ceil(8))),
+    }
+}
+
+/// Reads a tensor whose data is inline.
+///
+/// # Errors
+/// If the message contradicts itself, is larger than `limit` elements, or holds strings.
+pub fn read(proto: &TensorProto, limit: u64) -> Result<TensorData, Refusal> {
+    let code = proto.data_type.unwrap_or(0);
+    match code {
+        STRING => return Err("string tensors are not supported".to_string()),
+        1..=HIGHEST_CODE => {}
+        _ => return Err(format!("data type {code} is not one that ONNX defines")),
+    }
+    if proto.segment.is_some() {
+        return Err("segmented tensors are not supported".to_string());
+    }
+    if proto.data_location == Some(1) {
+        return Err("its data is in another file, which is not read here".to_string());
+    }
+    let (shape, count) = checked_shape(&proto.dims, limit)?;
+    check_one_source(proto)?;
+    match DataType::from_code(code) {
+        DataType::F32 => whole(&shape, count, proto, &proto.float_data, "float_data", |v| Some(*v)),
+        DataType::F64 => whole(&shape, count, proto, &proto.double_data, "double_data", |v| Some(*v)),
+        DataType::F16 => narrow(&shape, count, proto, |v| u16::try_from(v).ok().map(f16::from_bits)),
+        DataType::BF16 => narrow(&shape, count, proto, |v| u16::try_from(v).ok().map(bf16::from_bits)),
+        DataType::I8 => narrow(&shape, count, proto, |v| i8::try_from(v).ok()),
+        DataType::U8 => narrow(&shape, count, proto, |v| u8::try_from(v).ok()),
+        DataType::I16 => narrow(&shape, count, proto, |v| i16::try_from(v).ok()),
+        DataType::U16 => narrow(&shape, count, proto, |v| u16::try_from(v).ok()),
+        DataType::I32 => narrow(&shape, count, proto, Some),
+        DataType::Bool => narrow(&shape, count, proto, |v| Some(v != 0)),
+        DataType::I64 => whole(&shape, count, proto, &proto.int64_data, "int64_data", |v| Some(*v)),
+        DataType::U32 => whole(&shape, count, proto, &proto.uint64_data, "uint64_data", |v| u32::try_from(*v).ok()),
+        DataType::U64 => whole(&shape, count, proto, &proto.uint64_data, "uint64_data", |v| Some(*v)),
+        DataType::Other(code) => opaque(proto, code, shape, count),
+    }
+}
+
+fn check_one_source(proto: &TensorProto) -> Result<(), Refusal> {
+    let sources = [
+        ("raw_data", proto.raw_data.is_some()),
+        ("float_data", !proto.float_data.is_empty()),
+        ("int32_data", !proto.int32_data.is_empty()),
+        ("string_data", !proto.string_data.is_empty()),
+        ("int64_data", !proto.int64_data.is_empty()),
+        ("double_data", !proto.double_data.is_empty()),
+        ("uint64_data", !proto.uint64_data.is_empty()),
+    ];
+    let found: Vec<&str> = sources.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    if found.len() > 1 {
+        return Err(format!("its numbers stand in {} at once", found.join(" and ")));
+    }
+    Ok(())
+}
+
+fn narrow<T: RawElement>(
+    shape: &[usize],
+    count: u64,
+    proto: &TensorProto,
+    convert: impl Fn(i32) -> Option<T>,
+) -> Result<TensorData, Refusal> {
+    whole(shape, count, proto, &proto.int32_data, "int32_data", |v| convert(*v))
+}
+
+/// Reads `raw_data` where there is any, else the typed `field`.
+fn whole<S: std::fmt::Display, T: RawElement>(
+    shape: &[usize],
+    count: u64,
+    proto: &TensorProto,
+    field: &[S],
+    name: &str,
+    convert: impl Fn(&S) -> Option<T>,
+) -> Result<TensorData, Refusal> {
+    let elements: Vec<T> = match &proto.raw_data {
+        Some(raw) => {
+            check_raw_length(&proto.dims, T::DATA_TYPE, raw.len(), count * T::BYTES as u64)?;
+            raw.chunks_exact(T::BYTES).filter_map(T::from_bytes).collect()
+        }
+        None => {
+            let data_type = T::DATA_TYPE;
+            if field.len() as u64 != count {
+                return Err(format!("{} of {data_type} need {count} numbers in {name}, which has {}", dims_text(&proto.dims), field.len()));
+            }
+            let one = |v: &S| convert(v).ok_or_else(|| format!("{v} in {name} is out of range for {data_type}"));
+            field.iter().map(one).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(TensorData::new(shape, elements))
+}
+
+fn check_raw_length(dims: &[i64], data_type: DataType, found: usize, wanted: u64) -> Result<(), Refusal> {
+    if found as u64 == wanted {
+        return Ok(());
+    }
+    Err(format!("{} of {data_type} need {wanted} bytes of raw_data, which has {found}", dims_text(dims)))
+}
+
+fn dims_text(dims: &[i64]) -> String {
+    format!("dims {dims:?}")
+}
+
+fn opaque(proto: &TensorProto, code: i32, shape: Vec<usize>, count: u64) -> Result<TensorData, Refusal> {
+    if let (Some(raw), Some(wanted)) = (&proto.raw_data, raw_bytes(code, count)) {
+        check_raw_length(&proto.dims, DataType::Other(code), raw.len(), wanted)?;
+    }
+    Ok(TensorData::Opaque(OpaqueTensor { code, shape, message: proto.encode_to_vec().into() }))
+}
+
+/// The message of `tensor` with its numbers in `raw_data`. `name` is `None` inside an attribute.
+///
+/// # Errors
+/// If the bytes of an opaque tensor are not those of a message.
+pub fn write(name: Option<&str>, tensor: &TensorData) -> Result<TensorProto, Refusal> {
+    let name = name.map(str::to_string);
+    if let TensorData::Opaque(opaque) = tensor {
+        let proto = TensorProto::decode(&opaque.message[..]).map_err(|error| error.to_string())?;
+        return Ok(TensorProto { name, ..proto });
+    }
+    Ok(TensorProto {
+        dims: tensor.shape().iter().map(|n| *n as i64).collect(),
+        data_type: Some(tensor.data_type().code()),
+        name,
+        raw_data: Some(raw_data(tensor)),
+        ..Default::default()
+    })
+}
+
+fn raw_data(tensor: &TensorData) -> Bytes {
+    fn bytes<T: RawElement>(elements: impl ExactSizeIterator<Item = T>) -> Bytes {
+        let mut bytes = Vec::with_capacity(elements.len() * T::BYTES);
+        elements.for_each(|element| element.push_bytes(&mut bytes));
+        bytes.into()
+    }
+    with_elements!(tensor, array => bytes(array.iter().copied()), _opaque => Bytes::new())
+}
+
+/// Position (row-major) and text of the first number that is not finite. A scalar may be infinite, but not NaN: bounds of
+/// Clip and the value of Pad are written so.
+pub fn first_not_finite(tensor: &TensorData) -> Option<(usize, String)> {
+    fn find<T: Element>(elements: impl Iterator<Item = T>, infinite_allowed: bool) -> Option<(usize, String)> {
+        let bad = |x: f64| x.is_nan() || (x.is_infinite() && !infinite_allowed);
+        elements.map(Element::to_f64).enumerate().find(|(_, x)| bad(*x)).map(|(index, x)| (index, x.to_string()))
+    }
+    if !tensor.data_type().is_float() {
+        return None;
+    }
+    let scalar = tensor.shape().is_empty();
+    with_elements!(tensor, array => find(array.iter().copied(), scalar), _opaque => None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 1 << 31;
+
+    fn tensor(code: i32, dims: &[i64]) -> TensorProto {
+        TensorProto { dims: dims.to_vec(), data_type: Some(code), ..Default::default() }
+    }
+
+    #[test]
+    fn reads_typed_fields_of_every_type() {
+        let int32 = |code, data: &[i32]| TensorProto { int32_data: data.to_vec(), ..tensor(code, &[data.len() as i64]) };
+        let cases = [
+            (TensorProto { float_data: vec![1.5, -2.0], ..tensor(1, &[2]) }, TensorData::vector(vec![1.5f32, -2.0])),
+            (int32(2, &[0, 255]), TensorData::vector(vec![0u8, 255])),
+            (int32(3, &[-128, 127]), TensorData::vector(vec![-128i8, 127])),
+            (int32(4, &[65535]), TensorData::vector(vec![65535u16])),
+            (int32(5, &[-32768]), TensorData::vector(vec![-32768i16])),
+            (int32(6, &[i32::MIN]), TensorData::vector(vec![i32::MIN])),
+            (int32(9, &[0, 1]), TensorData::vector(vec![false, true])),
+            (int32(10, &[0x3c00]), TensorData::vector(vec![f16::ONE])),
+            (int32(16, &[0x3f80]), TensorData::vector(vec![bf16::ONE])),
+            (TensorProto { int64_data: vec![-1], ..tensor(7, &[1]) }, TensorData::vector(vec![-1i64])),
+            (TensorProto { double_data: vec![0.1], ..tensor(11, &[1]) }, TensorData::vector(vec![0.1f64])),
+            (TensorProto { uint64_data: vec![7], ..tensor(12, &[1]) }, TensorData::vector(vec![7u32])),
+            (TensorProto { uint64_data: vec![u64::MAX], ..tensor(13, &[]) }, TensorData::scalar(u64::MAX)),
+            (tensor(1, &[0, 3]), TensorData::new::<f32>(&[0, 3], vec![])),
+        ];
+        for (proto, wanted) in cases {
+            let found = read(&proto, LIMIT).unwrap();
+            assert_eq!(found, wanted);
+            assert_eq!(read(&write(Some("t"), &found).unwrap(), LIMIT).unwrap(), wanted, "through raw_data");
+        }
+    }
+
+    #[test]
+    fn refuses_what_contradicts_itself() {
+        let raw = |proto: TensorProto, bytes: &[u8]| TensorProto { raw_data: Some(bytes.to_vec().into()), ..proto };
+        let cases = [
+            (tensor(1, &[-1]), "-1 is negative"),
+            (tensor(1, &[1 << 40, 1 << 40]), "more than the limit"),
+            (tensor(1, &[1 << 32]), "more than the limit"),
+            (tensor(1, &[2]), "need 2 numbers in float_data, which has 0"),
+            (raw(tensor(1, &[2]), &[0; 7]), "need 8 bytes of raw_data, which has 7"),
+            (raw(TensorProto { float_data: vec![1.0], ..tensor(1, &[1]) }, &[0; 4]), "raw_data and float_data at once"),
+            (TensorProto { float_data: vec![1.0], ..tensor(7, &[1]) }, "need 1 numbers in int64_data"),
+            (TensorProto { int32_data: vec![300], ..tensor(2, &[1]) }, "300 in int32_data is out of range for u8"),
+            (TensorProto { string_data: vec![vec![]], ..tensor(8, &[1]) }, "string tensors are not supported"),
+            (tensor(0, &[1]), "data type 0 is not one that ONNX defines"),
+            (tensor(99, &[1]), "data type 99 is not one"),
+            (raw(tensor(22, &[3]), &[0; 3]), "need 2 bytes of raw_data"),
+        ];
+        for (proto, wanted) in cases {
+            let message = read(&proto, LIMIT).unwrap_err();
+            assert!(message.contains(wanted), "{message} should say {wanted}");
+        }
+    }
+
+    #[test]
+    fn keeps_types_it_does_not_compute_with() {
+        let proto = TensorProto { name: Some("w".into()), raw_data: Some(vec![0x21, 0x03].into()), ..tensor(22, &[3]) };
+        let found = read(&proto, LIMIT).unwrap();
+        assert_eq!((found.data_type(), found.shape()), (DataType::Other(22), &[3usize][..]));
+        assert_eq!(write(Some("w"), &found).unwrap(), proto);
+    }
+
+    #[test]
+    fn finds_the_first_number_that_is_not_finite() {
+        assert_eq!(first_not_finite(&TensorData::vector(vec![1.0f32, f32::NAN])), Some((1, "NaN".to_string())));
+        assert_eq!(first_not_finite(&TensorData::vector(vec![f16::INFINITY])), Some((0, "inf".to_string())));
+        assert_eq!(first_not_finite(&TensorData::scalar(f32::NEG_INFINITY)), None);
+        assert_eq!(first_not_finite(&TensorData::vector(vec![1i64])), None);
+    }
+}

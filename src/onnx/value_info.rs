@@ -1,0 +1,86 @@
+//! Types and shapes of inputs and outputs.
+
+use super::messages::{DimensionProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
+use crate::graph::{Dim, Value};
+use crate::ops::Refusal;
+use crate::tensor::DataType;
+
+/// Element type and shape, as far as they are declared.
+pub type Declared = (Option<DataType>, Option<Vec<Dim>>);
+
+/// # Errors
+/// If the value is not a dense tensor.
+pub fn read(info: &ValueInfoProto) -> Result<Declared, Refusal> {
+    let Some(r#type) = &info.r#type else { return Ok((None, None)) };
+    let kinds = [
+        (r#type.sequence_type.is_some(), "a sequence"),
+        (r#type.map_type.is_some(), "a map"),
+        (r#type.optional_type.is_some(), "an optional"),
+        (r#type.sparse_tensor_type.is_some(), "a sparse tensor"),
+        (r#type.opaque_type.is_some(), "an opaque value"),
+    ];
+    if let Some((_, kind)) = kinds.iter().find(|(set, _)| *set) {
+        return Err(format!("{kind} instead of a tensor"));
+    }
+    let Some(tensor) = &r#type.tensor_type else { return Ok((None, None)) };
+    let data_type = tensor.elem_type.filter(|code| *code > 0).map(DataType::from_code);
+    Ok((data_type, tensor.shape.as_ref().map(|shape| shape.dim.iter().map(read_dim).collect())))
+}
+
+fn read_dim(dim: &DimensionProto) -> Dim {
+    match (dim.dim_value, dim.dim_param.as_deref()) {
+        (Some(value), _) => usize::try_from(value).ok().filter(|n| *n > 0).map_or(Dim::Unknown, Dim::Known),
+        (None, Some(name)) if !name.is_empty() => Dim::Symbol(name.to_string()),
+        _ => Dim::Unknown,
+    }
+}
+
+/// `info` as it came, under the value's present element type.
+pub fn patched(info: &ValueInfoProto, data_type: Option<DataType>) -> ValueInfoProto {
+    let mut info = info.clone();
+    let tensor = info.r#type.as_mut().and_then(|r#type| r#type.tensor_type.as_mut());
+    if let (Some(tensor), Some(data_type)) = (tensor, data_type) {
+        if tensor.elem_type != Some(data_type.code()) {
+            tensor.elem_type = Some(data_type.code());
+        }
+    }
+    info
+}
+
+/// A description of a value that the file did not describe.
+pub fn write(value: &Value) -> ValueInfoProto {
+    let shape = value.shape.as_ref().map(|shape| TensorShapeProto { dim: shape.iter().map(write_dim).collect() });
+    let elem_type = value.data_type.map(DataType::code);
+    let tensor_type = Some(TensorTypeProto { elem_type, shape });
+    ValueInfoProto { name: Some(value.name.clone()), r#type: Some(TypeProto { tensor_type, ..Default::default() }), ..Default::default() }
+}
+
+fn write_dim(dim: &Dim) -> DimensionProto {
+    match dim {
+        Dim::Known(n) => DimensionProto { dim_value: i64::try_from(*n).ok(), ..Default::default() },
+        Dim::Symbol(name) => DimensionProto { dim_param: Some(name.clone()), ..Default::default() },
+        Dim::Unknown => DimensionProto::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes_symbols_and_what_is_unknown() {
+        let value = |n| DimensionProto { dim_value: Some(n), ..Default::default() };
+        let symbol = |s: &str| DimensionProto { dim_param: Some(s.to_string()), ..Default::default() };
+        let cases = [
+            (value(3), Dim::Known(3)),
+            (value(0), Dim::Unknown),
+            (value(-1), Dim::Unknown),
+            (symbol("batch"), Dim::Symbol("batch".into())),
+            (symbol(""), Dim::Unknown),
+            (DimensionProto::default(), Dim::Unknown),
+        ];
+        for (proto, wanted) in cases {
+            assert_eq!(read_dim(&proto), wanted);
+        }
+    }
+}

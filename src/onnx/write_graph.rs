@@ -1,0 +1,203 @@
+//! From a [`Model`] back to its message.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::attribute_proto::write_all;
+use super::capture::captured_names;
+use super::header::{canonical_domain, least_ir_version};
+use super::messages::{ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation, TensorProto, ValueInfoProto};
+use super::model::Model;
+use super::{read_node, tensor_proto, value_info};
+use crate::error::{Error, Result};
+use crate::graph::{Dim, Graph, Node, ValueId, check};
+use crate::ops::Foreign;
+
+const PRODUCER: &str = "zeroq";
+/// From this IR version on, a file that lists an initializer among its inputs means that callers may replace it.
+const INITIALIZERS_ARE_NO_INPUTS: i64 = 4;
+
+/// # Errors
+/// If the graph breaks a rule of graphs: always a bug of whoever made it.
+pub fn write_model(model: &Model) -> Result<ModelProto> {
+    check(&model.graph)?;
+    let mut nodes = Vec::with_capacity(model.graph.node_count());
+    let mut aliases = Aliases::default();
+    for (_, node) in model.graph.nodes() {
+        write_node(model, node, &mut aliases, &mut nodes)?;
+    }
+    let initializers = write_initializers(&model.graph)?;
+    let mut proto = model.shell.clone();
+    proto.ir_version = Some(model.ir_version.max(least_ir_version(model.graph.opset)));
+    proto.producer_name = Some(PRODUCER.to_string());
+    proto.producer_version = Some(env!("CARGO_PKG_VERSION").to_string());
+    set_imports(&mut proto.opset_import, &model.graph);
+    let graph = proto.graph.get_or_insert_default();
+    graph.input = write_inputs(model, &graph.input, &initializers);
+    graph.output = write_outputs(&model.graph, &graph.output);
+    graph.value_info.clear();
+    graph.quantization_annotation =
+        known_annotations(std::mem::take(&mut graph.quantization_annotation), &nodes, &initializers, &graph.input);
+    graph.node = nodes;
+    graph.initializer = initializers;
+    Ok(proto)
+}
+
+/// Annotations of tensors that are still there.
+fn known_annotations(
+    annotations: Vec<TensorAnnotation>,
+    nodes: &[NodeProto],
+    initializers: &[TensorProto],
+    inputs: &[ValueInfoProto],
+) -> Vec<TensorAnnotation> {
+    let mut names: HashSet<&str> = nodes.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    names.extend(initializers.iter().filter_map(|tensor| tensor.name.as_deref()));
+    names.extend(inputs.iter().filter_map(|info| info.name.as_deref()));
+    let known = |name: &Option<String>| name.as_deref().is_some_and(|name| names.contains(name));
+    let whole = |annotation: &TensorAnnotation| {
+        known(&annotation.tensor_name) && annotation.quant_parameter_tensor_names.iter().all(|entry| known(&entry.value))
+    };
+    annotations.into_iter().filter(whole).collect()
+}
+
+fn name_of(graph: &Graph, value: Option<ValueId>) -> String {
+    value.map(|id| graph.value(id).name.clone()).unwrap_or_default()
+}
+
+fn names_of(graph: &Graph, values: &[Option<ValueId>]) -> Vec<String> {
+    values.iter().map(|value| name_of(graph, *value)).collect()
+}
+
+/// Copies under the names that subgraphs read, of values that were renamed since.
+#[derive(Default)]
+struct Aliases(BTreeMap<String, ValueId>);
+
+fn write_node(model: &Model, node: &Node, aliases: &mut Aliases, nodes: &mut Vec<NodeProto>) -> Result<()> {
+    let graph = &model.graph;
+    let mut proto = match node.is::<Foreign>() {
+        Some(foreign) => as_it_came(model, node, foreign)?,
+        None => fresh(node)?,
+    };
+    proto.output = names_of(graph, &node.outputs);
+    match node.is::<Foreign>() {
+        Some(foreign) => {
+            let (own, captured) = node.inputs.split_at(foreign.own_inputs.min(node.inputs.len()));
+            proto.input = names_of(graph, own);
+            write_aliases(graph, &proto, captured, aliases, nodes)?;
+        }
+        None => {
+            proto.input = read_node::present(&names_of(graph, &node.inputs)).to_vec();
+            proto.output = read_node::present(&proto.output).to_vec();
+        }
+    }
+    nodes.push(proto);
+    Ok(())
+}
+
+fn fresh(node: &Node) -> Result<NodeProto> {
+    let operator = node.operator.as_ref();
+    let attribute = write_all(&operator.attributes()).map_err(|reason| Error::node(&node.name, operator.name(), reason))?;
+    Ok(NodeProto {
+        name: Some(node.name.clone()),
+        op_type: Some(operator.name().to_string()),
+        domain: Some(operator.domain().to_string()).filter(|domain| !domain.is_empty()),
+        attribute,
+        ..Default::default()
+    })
+}
+
+fn as_it_came(model: &Model, node: &Node, foreign: &Foreign) -> Result<NodeProto> {
+    let original = model.foreign.get(&node.name);
+    match original.filter(|proto| read_node::op_type(proto) == foreign.op_type && read_node::domain(proto) == foreign.domain) {
+        Some(proto) => Ok(proto.clone()),
+        None => fresh(node),
+    }
+}
+
+/// Subgraphs read outer values by name. Where the value has another name now, an Identity brings the former one back.
+fn write_aliases(
+    graph: &Graph,
+    proto: &NodeProto,
+    captured: &[Option<ValueId>],
+    aliases: &mut Aliases,
+    nodes: &mut Vec<NodeProto>,
+) -> Result<()> {
+    for (wanted, value) in captured_names(proto).into_iter().zip(captured.iter().flatten()) {
+        if graph.value(*value).name == wanted || aliases.0.get(&wanted) == Some(value) {
+            continue;
+        }
+        if graph.find_value(&wanted).is_some() || aliases.0.contains_key(&wanted) {
+            let reason = format!("its subgraph reads `{wanted}`, which means another value now");
+            return Err(Error::node(read_node::name(proto), read_node::op_type(proto), reason));
+        }
+        nodes.push(NodeProto {
+            name: Some(graph.unused_name(&format!("{wanted}_alias"))),
+            op_type: Some("Identity".to_string()),
+            input: vec![name_of(graph, Some(*value))],
+            output: vec![wanted.clone()],
+            ..Default::default()
+        });
+        aliases.0.insert(wanted, *value);
+    }
+    Ok(())
+}
+
+/// Constants that somebody reads, in the order in which the graph got them.
+fn write_initializers(graph: &Graph) -> Result<Vec<TensorProto>> {
+    let mut used: Vec<ValueId> = graph.nodes().flat_map(|(_, node)| node.inputs.iter().flatten().copied()).collect();
+    used.extend(&graph.outputs);
+    used.sort_unstable();
+    used.dedup();
+    let constants = used.into_iter().filter_map(|id| Some((&graph.value(id).name, graph.constant(id)?)));
+    let one = |(name, tensor): (&String, _)| tensor_proto::write(Some(name), tensor).map_err(|reason| Error::tensor(name, reason));
+    constants.map(one).collect()
+}
+
+fn set_imports(imports: &mut Vec<OperatorSetIdProto>, graph: &Graph) {
+    let mut wanted: BTreeMap<String, i64> =
+        graph.nodes().map(|(_, node)| (canonical_domain(node.operator.domain()).to_string(), 1)).collect();
+    wanted.insert(String::new(), graph.opset);
+    for import in imports.iter_mut() {
+        let domain = canonical_domain(import.domain.as_deref().unwrap_or_default());
+        wanted.remove(domain);
+        if domain.is_empty() {
+            import.version = Some(graph.opset);
+        }
+    }
+    imports.extend(wanted.into_iter().map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }));
+}
+
+fn write_inputs(model: &Model, original: &[ValueInfoProto], initializers: &[TensorProto]) -> Vec<ValueInfoProto> {
+    let graph = &model.graph;
+    let mut inputs: HashMap<&str, ValueId> = graph.inputs.iter().map(|id| (graph.value(*id).name.as_str(), *id)).collect();
+    let written: HashMap<&str, &TensorProto> = initializers.iter().filter_map(|tensor| Some((tensor.name.as_deref()?, tensor))).collect();
+    let mut infos = Vec::new();
+    for info in original {
+        let name = info.name.as_deref().unwrap_or_default();
+        if let Some(value) = inputs.remove(name) {
+            infos.push(value_info::patched(info, graph.value(value).data_type));
+        } else if let Some(tensor) = written.get(name).filter(|tensor| may_be_replaced(model, info, tensor)) {
+            infos.push(value_info::patched(info, tensor.data_type.map(crate::tensor::DataType::from_code)));
+        }
+    }
+    let added = graph.inputs.iter().filter(|id| inputs.contains_key(graph.value(**id).name.as_str()));
+    infos.extend(added.map(|id| value_info::write(graph.value(*id))));
+    infos
+}
+
+/// Whether an initializer that the file lists among its inputs is listed again: not if older rules demanded the listing, and
+/// not if it has become another tensor.
+fn may_be_replaced(model: &Model, info: &ValueInfoProto, tensor: &TensorProto) -> bool {
+    let Ok((_, shape)) = value_info::read(info) else { return false };
+    let fits = |dim: &Dim, size: &i64| dim.known().is_none_or(|known| known as i64 == *size);
+    let same_shape = shape.is_none_or(|dims| dims.len() == tensor.dims.len() && dims.iter().zip(&tensor.dims).all(|(d, s)| fits(d, s)));
+    model.ir_version >= INITIALIZERS_ARE_NO_INPUTS && same_shape
+}
+
+fn write_outputs(graph: &Graph, original: &[ValueInfoProto]) -> Vec<ValueInfoProto> {
+    let by_name: HashMap<&str, &ValueInfoProto> = original.iter().filter_map(|info| Some((info.name.as_deref()?, info))).collect();
+    let one = |id: &ValueId| {
+        let value = graph.value(*id);
+        by_name.get(value.name.as_str()).map_or_else(|| value_info::write(value), |info| value_info::patched(info, value.data_type))
+    };
+    graph.outputs.iter().map(one).collect()
+}
