@@ -7,9 +7,11 @@
 //! `evaluation` compares the two. `pipeline` is that story on one page; `cli` is the program around it.
 
 pub mod calibration;
+pub mod cli;
 pub mod distillation;
 pub mod emit;
 pub mod error;
+pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;

@@ -1,10 +1,17 @@
 //! Images in, ranges out.
 
 mod calibrate;
+mod files;
 pub mod histogram;
+mod numpy;
 pub mod observer;
 pub mod observers;
+mod pictures;
 mod set;
+mod write;
 
 pub use calibrate::{Ranges, calibrate};
+pub use files::{ExpectedInput, read_set};
+pub use pictures::Bounds;
 pub use set::{CalibrationSet, Provenance, Samples};
+pub use write::{Existing, SET_FILE, check_folder, write_set};

@@ -1,0 +1,155 @@
+//! Pictures as samples and samples as pictures.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
+use rayon::prelude::*;
+
+use super::set::Samples;
+use crate::error::{Error, Result};
+
+/// Longest side of a picture that is decoded.
+const MAX_SIDE: u32 = 16_384;
+/// Most memory that decoding one picture may take.
+const MAX_DECODED: u64 = 512 << 20;
+
+/// What pixels 0 and 255 become, for all channels (one entry) or for each.
+pub type Bounds = Vec<(f32, f32)>;
+
+/// The bounds of one channel.
+pub(super) fn bounds_of(bounds: &Bounds, channel: usize) -> (f32, f32) {
+    bounds[channel % bounds.len()]
+}
+
+/// Sizes of an input that pictures fit: `[1, C, H, W]` or else `[1, H, W, C]`, with one or three channels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PictureShape {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels_last: bool,
+}
+
+impl PictureShape {
+    /// `None` where samples of `shape` are no pictures.
+    pub fn of(shape: &[usize]) -> Option<Self> {
+        match *shape {
+            [_, _, height, width] if height == 0 || width == 0 => None,
+            [1, channels @ (1 | 3), height, width] => Some(PictureShape { channels, height, width, channels_last: false }),
+            [1, height, width, channels @ (1 | 3)] if height > 0 => Some(PictureShape { channels, height, width, channels_last: true }),
+            _ => None,
+        }
+    }
+
+    fn area(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Where the element of a channel stands in a sample.
+    fn offset(self, position: usize, channel: usize) -> usize {
+        if self.channels_last { position * self.channels + channel } else { channel * self.area() + position }
+    }
+}
+
+/// The pictures of `folder` by name.
+///
+/// # Errors
+/// If the folder cannot be read or holds no picture.
+pub fn list_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|error| Error::file(folder, error))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut pictures: Vec<PathBuf> = paths.map_err(|error| Error::file(folder, error))?;
+    pictures.retain(|path| is_picture(path) && path.is_file());
+    pictures.sort();
+    if pictures.is_empty() {
+        return Err(Error::file(folder, "holds no PNG or JPEG pictures and no set.safetensors"));
+    }
+    Ok(pictures)
+}
+
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+    ["png", "jpg", "jpeg"].contains(&extension.as_str())
+}
+
+/// Elements of the pictures, one sample after another: resized to the input where they differ, each channel mapped from 0..=255 to
+/// its bounds.
+///
+/// # Errors
+/// Names the picture that cannot be decoded.
+pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds) -> Result<Vec<f32>> {
+    let decoded: Vec<Result<Vec<f32>>> = pictures.par_iter().map(|path| read_picture(path, shape, bounds)).collect();
+    let mut elements = Vec::with_capacity(pictures.len() * shape.channels * shape.area());
+    for picture in decoded {
+        elements.extend(picture?);
+    }
+    Ok(elements)
+}
+
+fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds) -> Result<Vec<f32>> {
+    let fail = |reason: &dyn std::fmt::Display| Error::file(path, reason);
+    let mut reader = ImageReader::open(path).map_err(|e| fail(&e))?.with_guessed_format().map_err(|e| fail(&e))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED);
+    reader.limits(limits);
+    let picture = fit(reader.decode().map_err(|e| fail(&e))?, shape);
+    let pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
+    Ok(normalize(&pixels, shape, bounds))
+}
+
+fn fit(picture: DynamicImage, shape: PictureShape) -> DynamicImage {
+    let (width, height) = (shape.width as u32, shape.height as u32);
+    if (picture.width(), picture.height()) == (width, height) {
+        return picture;
+    }
+    picture.resize_exact(width, height, FilterType::Triangle)
+}
+
+/// `[H, W, C]` bytes to numbers in the layout of the input.
+fn normalize(pixels: &[u8], shape: PictureShape, bounds: &Bounds) -> Vec<f32> {
+    let mut elements = vec![0.0; pixels.len()];
+    for (position, pixel) in pixels.chunks_exact(shape.channels).enumerate() {
+        for (channel, value) in pixel.iter().enumerate() {
+            let (low, high) = bounds_of(bounds, channel);
+            elements[shape.offset(position, channel)] = low + (high - low) * f32::from(*value) / 255.0;
+        }
+    }
+    elements
+}
+
+/// The samples of one input as PNG files, in order. The same samples give the same bytes.
+///
+/// # Errors
+/// If a picture cannot be encoded.
+pub fn encode_pictures(samples: &Samples, shape: PictureShape, bounds: &Bounds) -> Result<Vec<Vec<u8>>> {
+    let samples: Vec<&[f32]> = samples.elements.chunks_exact(samples.sample_len().max(1)).collect();
+    let encoded: Vec<Result<Vec<u8>>> = samples.par_iter().map(|sample| encode_picture(sample, shape, bounds)).collect();
+    encoded.into_iter().collect()
+}
+
+fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Result<Vec<u8>> {
+    let pixel = |position: usize, channel: usize| {
+        let (low, high) = bounds_of(bounds, channel);
+        let unit = (sample[shape.offset(position, channel)] - low) / (high - low);
+        (unit * 255.0).round_ties_even() as u8
+    };
+    let pixels: Vec<u8> = (0..shape.area()).flat_map(|position| (0..shape.channels).map(move |c| pixel(position, c))).collect();
+    let color = if shape.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let mut file = Cursor::new(Vec::new());
+    let encoder = image::codecs::png::PngEncoder::new(&mut file);
+    let written = encoder.write_image(&pixels, shape.width as u32, shape.height as u32, color);
+    written.map_err(|error| Error::Data(format!("a picture cannot be encoded: {error}")))?;
+    Ok(file.into_inner())
+}
+
+/// The least and greatest number of the samples, for all channels: how to show an input whose range is not known.
+pub fn measured_bounds(samples: &Samples) -> Bounds {
+    let (low, high) = samples.elements.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+    vec![if low < high { (low, high) } else { (0.0, 1.0) }]
+}

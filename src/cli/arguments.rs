@@ -1,0 +1,121 @@
+//! Flags that commands share.
+
+use std::str::FromStr;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::kernels::Isa;
+use crate::synthesis::input_range::InputRange;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArguments {
+    /// Show warnings and errors only; twice: errors only
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
+    pub quiet: u8,
+    /// Show more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colors on stderr; auto obeys NO_COLOR and CLICOLOR_FORCE
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Print the result as one JSON value on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Number of threads [default: all cores]; the result does not depend on it
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Instruction set: auto, portable, avx2 or avx512; results differ in the last bits between sets
+    #[arg(long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
+    pub isa: Isa,
+}
+
+/// What is made of a model's inputs: the same flags for every command that synthesizes.
+#[derive(Args, Clone, Debug)]
+pub struct ImageArguments {
+    /// Values that pixels 0..255 become: auto, unit (0,1), signed (-1,1), byte (0,255), imagenet, or LO,HI for all channels
+    /// or for each, as in --input-range=-124,27
+    #[arg(long, value_name = "RANGE", default_value = "auto", allow_hyphen_values = true, value_parser = InputRange::from_str)]
+    pub input_range: InputRange,
+    /// Shape of an input whose sizes the model leaves open, as in --shape input=1x3x224x224; may be repeated
+    #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = InputShape::from_str)]
+    pub shapes: Vec<InputShape>,
+    /// Number of images to synthesize, or to take of those given [default: chosen from the model]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count_parser(1, 65_536))]
+    pub images: Option<usize>,
+    /// Optimization steps of the synthesis [default: chosen from the model]
+    #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000))]
+    pub steps: Option<usize>,
+    /// Where randomness starts; the same seed gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// A clap parser of whole numbers within `least..=most`.
+pub fn count_parser(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text: &str| match text.parse::<usize>() {
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => Err(format!("expected a whole number from {least} to {most}")),
+    }
+}
+
+/// A clap parser of finite numbers within `least..=most`.
+pub fn number_parser(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text: &str| match text.parse::<f64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+/// Shape that the user gives to an input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputShape {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+const MAX_RANK: usize = 8;
+const MAX_ELEMENTS: usize = 1 << 31;
+
+impl FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected NAME=SIZES, as in input=1x3x224x224".to_string();
+        let (name, sizes) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+        let sizes = sizes.split(['x', ',']).map(|size| size.trim().parse().ok().filter(|size| *size > 0));
+        let shape = sizes.collect::<Option<Vec<usize>>>().filter(|shape| shape.len() <= MAX_RANK).ok_or_else(wrong)?;
+        let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        elements.filter(|elements| *elements <= MAX_ELEMENTS).ok_or("one sample would have more than 2^31 elements")?;
+        Ok(InputShape { name: name.to_string(), shape })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_name_their_input() {
+        let parse = |text: &str| text.parse::<InputShape>();
+        assert_eq!(parse("a=b=1x3x8"), Ok(InputShape { name: "a=b".into(), shape: vec![1, 3, 8] }));
+        assert_eq!(parse("x:0=1,49").map(|input| input.shape), Ok(vec![1, 49]));
+        for text in ["", "=1", "x", "x=", "x=0", "x=-1", "x=1xy", "x=99999999999x99999999999", "x=1x1x1x1x1x1x1x1x1"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_stay_within_bounds() {
+        assert_eq!(count_parser(1, 9)("9"), Ok(9));
+        assert!(count_parser(1, 9)("0").is_err() && count_parser(1, 9)("-1").is_err() && count_parser(1, 9)("1e9").is_err());
+        assert!(number_parser(0.0, 100.0)("nan").is_err() && number_parser(0.0, 100.0)("101").is_err());
+    }
+}

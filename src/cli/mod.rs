@@ -1,0 +1,146 @@
+//! The program: flags in, exit code out. The only place that prints or knows a terminal.
+
+mod arguments;
+mod compare;
+mod crash;
+mod inspect;
+mod output;
+mod quantize;
+mod signals;
+mod synthesize;
+mod terminal;
+mod text;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::evaluation::SCHEMA;
+use arguments::GlobalArguments;
+use terminal::Terminal;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a threshold of `compare` is missed
+  2    bad input, bad usage, or an internal problem; nothing was written
+  130  interrupted (SIGINT)
+  143  terminated (SIGTERM)
+
+The result goes to stdout, everything else to stderr; with --json stdout is exactly one JSON value.
+ORT_DYLIB_PATH names a shared library of ONNX Runtime to compare models in.";
+
+/// Quantizes ONNX networks without data.
+///
+/// Calibration images are synthesized from the statistics that the network's BatchNormalization layers keep; the 8-bit
+/// network is then tuned against the original on these images.
+#[derive(Parser)]
+#[command(name = "zeroq", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: GlobalArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Quantize(quantize::QuantizeArguments),
+    Synthesize(synthesize::SynthesizeArguments),
+    Inspect(inspect::InspectArguments),
+    Compare(compare::CompareArguments),
+}
+
+/// How a run that failed nowhere ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    ThresholdMissed,
+}
+
+/// What every command gets beside its own flags.
+struct Context {
+    terminal: Terminal,
+    execution: crate::execution::Config,
+    json: bool,
+}
+
+/// Runs the program on the arguments of the process.
+pub fn main() -> ExitCode {
+    crash::silence();
+    match std::panic::catch_unwind(run) {
+        Ok(code) => ExitCode::from(code),
+        Err(_) => {
+            terminal::print_line(&format!("error[{}]: {}", crash::error().code(), crash::error()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            let _ = message.print();
+            return u8::try_from(message.exit_code()).unwrap_or(2);
+        }
+    };
+    let context = Context {
+        terminal: Terminal::new(&arguments.global),
+        execution: crate::execution::Config { isa: arguments.global.isa },
+        json: arguments.global.json,
+    };
+    match start(&arguments).and_then(|()| dispatch(&arguments.command, &context)) {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::ThresholdMissed) => 1,
+        Err(error) => fail(&error, &context),
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<()> {
+    signals::listen()?;
+    let Some(threads) = arguments.global.threads else { return Ok(()) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
+    pool.map_err(|error| Error::Usage(format!("--threads {threads}: {error}")))
+}
+
+fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
+    match command {
+        Command::Quantize(arguments) => quantize::run(arguments, context),
+        Command::Synthesize(arguments) => synthesize::run(arguments, context),
+        Command::Inspect(arguments) => inspect::run(arguments, context),
+        Command::Compare(arguments) => compare::run(arguments, context),
+    }
+}
+
+fn fail(error: &Error, context: &Context) -> u8 {
+    context.terminal.error(error);
+    if context.json {
+        let value = json!({ "schema": SCHEMA, "error": { "code": error.code(), "message": error.to_string() } });
+        let _ = output::print_json(&value);
+    }
+    if matches!(error, Error::Interrupted) { signals::exit_code() } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        use clap::CommandFactory;
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+}

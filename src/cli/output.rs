@@ -1,0 +1,120 @@
+//! Results: whole or not at all.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Checks before the work begins that `output` can be written, will not replace anything unasked, and is none of `inputs`.
+///
+/// # Errors
+/// Says what is in the way.
+pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> {
+    let parent = parent_of(output);
+    if output.file_name().is_none() || output.is_dir() {
+        return Err(Error::file(output, "is a folder; give the name of a file"));
+    }
+    if !parent.is_dir() {
+        return Err(Error::file(parent, "there is no such folder to write into"));
+    }
+    if let Ok(place) = fs::canonicalize(output)
+        && inputs.iter().any(|input| fs::canonicalize(input).is_ok_and(|input| input == place))
+    {
+        return Err(Error::file(output, "is an input; give another output"));
+    }
+    if !force && fs::symlink_metadata(output).is_ok() {
+        return Err(exists(output));
+    }
+    tempfile::tempfile_in(&parent).map(drop).map_err(|error| Error::file(parent, format!("cannot be written into: {error}")))
+}
+
+/// Writes a file under another name and moves it into place.
+///
+/// # Errors
+/// If it cannot be written, or is there already and `force` is not given.
+pub fn write_file(output: &Path, bytes: &[u8], force: bool) -> Result<()> {
+    let fail = |error: std::io::Error| Error::file(output, error);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".zeroq-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(parent_of(output)).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    let moved = if force { file.persist(output) } else { file.persist_noclobber(output) };
+    moved.map(drop).map_err(|error| if error.error.kind() == ErrorKind::AlreadyExists { exists(output) } else { fail(error.error) })
+}
+
+fn exists(output: &Path) -> Error {
+    Error::file(output, "exists already; give --force to replace it")
+}
+
+fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Prints the result. A reader that went away is no failure.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::file("stdout", error)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the result as one JSON value.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print(&to_json(value)?)
+}
+
+/// A value as indented JSON, one line break at the end.
+///
+/// # Errors
+/// If the value has no JSON form.
+pub fn to_json(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_replaced_unasked() {
+        let place = tempfile::tempdir().unwrap();
+        let (input, output) = (place.path().join("in"), place.path().join("out"));
+        fs::write(&input, "model").unwrap();
+        check_output(&output, &[&input], false).unwrap();
+        write_file(&output, b"one", false).unwrap();
+        assert!(check_output(&output, &[&input], false).is_err());
+        assert!(write_file(&output, b"two", false).unwrap_err().to_string().contains("--force"));
+        assert_eq!(fs::read(&output).unwrap(), b"one");
+        write_file(&output, b"two", true).unwrap();
+        assert_eq!(fs::read(&output).unwrap(), b"two");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_input_is_never_the_output() {
+        let place = tempfile::tempdir().unwrap();
+        let input = place.path().join("in");
+        fs::write(&input, "model").unwrap();
+        let same = place.path().join(".").join("in");
+        assert!(check_output(&same, &[&input], true).unwrap_err().to_string().contains("is an input"));
+        assert!(check_output(place.path(), &[], true).is_err());
+        assert!(check_output(&place.path().join("no/out"), &[], true).is_err());
+    }
+}

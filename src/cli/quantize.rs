@@ -1,0 +1,248 @@
+//! `zeroq quantize`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+use super::arguments::{ImageArguments, InputShape, count_parser};
+use super::output::{check_output, print, print_json, to_json, write_file};
+use super::text::{bytes, escape_name};
+use super::{Context, Outcome, work};
+use crate::error::{Error, Result};
+use crate::evaluation::{Comparison, FileReport, QuantizeReport};
+use crate::progress::Progress;
+use crate::synthesis::input_range::InputRange;
+
+const EXAMPLES: &str = "\
+Examples:
+  zeroq quantize model.onnx -o model_int8.onnx
+  zeroq quantize model.onnx -o model_int8.onnx --input-range=-124,27 --seed 1
+  zeroq quantize model.onnx -o model_int8.onnx --calibration pictures/ --input-range imagenet
+  zeroq quantize model.onnx -o model_int8.onnx --exclude '/head/*' --json --report run.json
+  zeroq quantize model.onnx -o model_fp16.onnx --precision fp16";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 8-bit integers
+    Int8,
+    /// 16-bit floats; inputs and outputs stay 32-bit
+    Fp16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// ONNX Runtime and OpenVINO on CPUs
+    OrtCpu,
+    /// TensorRT
+    #[value(name = "tensorrt")]
+    TensorRt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Observer {
+    /// The least and the greatest value
+    MinMax,
+    /// All but the farthest values
+    Percentile,
+    /// The least divergence of distributions
+    Entropy,
+    /// The least squared error
+    Mse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Objective {
+    /// All that can run as integers does
+    Integer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected auto, cpu, cuda or cuda:N".to_string();
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Device::Cuda).ok_or_else(wrong),
+        }
+    }
+}
+
+/// Quantize a model; calibration images are synthesized unless they are given
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct QuantizeArguments {
+    /// The model, an .onnx file with float weights
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Where the quantized model goes
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(short, long)]
+    pub force: bool,
+    /// What numbers become
+    #[arg(long, default_value = "int8")]
+    pub precision: Precision,
+    /// The runtime whose rules decide what becomes integer
+    #[arg(long, default_value = "ort-cpu")]
+    pub target: Target,
+    /// What to keep integer; all for now
+    #[arg(long, default_value = "integer")]
+    pub objective: Objective,
+    /// Images to calibrate on instead of synthesized ones: a folder of `zeroq synthesize`, a folder of PNG or JPEG pictures,
+    /// a .safetensors, .npy or .npz
+    #[arg(long, value_name = "PATH")]
+    pub calibration: Option<PathBuf>,
+    #[command(flatten)]
+    pub images: ImageArguments,
+    /// Tuning steps per block of the network [default: chosen from the model]
+    #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000), conflicts_with = "no_distill")]
+    pub distill_steps: Option<usize>,
+    /// Do not tune the quantized model against the original
+    #[arg(long)]
+    pub no_distill: bool,
+    /// How ranges are found [default: chosen for the precision]
+    #[arg(long)]
+    pub observer: Option<Observer>,
+    /// Keep nodes float whose name or operator matches this pattern; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
+    pub device: Device,
+    /// Make inputs and outputs 16-bit too; with --precision fp16
+    #[arg(long)]
+    pub fp16_io: bool,
+    /// Accept a model that is quantized in parts already
+    #[arg(long)]
+    pub requantize: bool,
+    /// Write the report as JSON into this file too
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// What to quantize and how: plain values, whatever the flags are called.
+#[derive(Clone, Debug)]
+pub struct QuantizeRequest {
+    pub model: PathBuf,
+    pub precision: Precision,
+    pub target: Target,
+    pub objective: Objective,
+    pub calibration: Option<PathBuf>,
+    pub input_range: InputRange,
+    pub shapes: Vec<InputShape>,
+    pub images: Option<usize>,
+    pub steps: Option<usize>,
+    /// `Some(0)` where nothing is tuned, `None` where the number is chosen.
+    pub distill_steps: Option<usize>,
+    pub observer: Option<Observer>,
+    pub exclude: Vec<String>,
+    pub seed: u64,
+    pub fp16_io: bool,
+    pub requantize: bool,
+    pub execution: crate::execution::Config,
+}
+
+impl QuantizeArguments {
+    fn request(&self, context: &Context) -> Result<QuantizeRequest> {
+        self.check()?;
+        Ok(QuantizeRequest {
+            model: self.model.clone(),
+            precision: self.precision,
+            target: self.target,
+            objective: self.objective,
+            calibration: self.calibration.clone(),
+            input_range: self.images.input_range.clone(),
+            shapes: self.images.shapes.clone(),
+            images: self.images.images,
+            steps: self.images.steps,
+            distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
+            observer: self.observer,
+            exclude: self.exclude.clone(),
+            seed: self.images.seed,
+            fp16_io: self.fp16_io,
+            requantize: self.requantize,
+            execution: context.execution,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Device::Cuda(index) = self.device {
+            return Err(Error::Usage(format!("--device cuda:{index}: this build of zeroq computes on the CPU only; use --device cpu")));
+        }
+        if self.fp16_io && self.precision != Precision::Fp16 {
+            return Err(Error::Usage("--fp16-io needs --precision fp16".into()));
+        }
+        let inputs: Vec<&Path> = std::iter::once(self.model.as_path()).chain(self.calibration.as_deref()).collect();
+        check_output(&self.output, &inputs, self.force)?;
+        match &self.report {
+            Some(report) if *report == self.output => Err(Error::Usage("--report and --output name the same file".into())),
+            Some(report) => check_output(report, &inputs, self.force),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> {
+    work::check_model(&arguments.model)?;
+    let request = arguments.request(context)?;
+    let (model, mut report) = work::quantize(&request, &context.terminal)?;
+    context.terminal.check()?;
+    report.output = FileReport::new(&arguments.output, &model);
+    write_file(&arguments.output, &model, arguments.force)?;
+    if let Some(path) = &arguments.report {
+        write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
+    }
+    if context.json {
+        print_json(&report)?
+    } else {
+        print(&describe(&report))?
+    }
+    Ok(Outcome::Done)
+}
+
+fn describe(report: &QuantizeReport) -> String {
+    let (before, after) = (report.model.bytes, report.output.bytes);
+    let percent = 100.0 * after as f64 / before.max(1) as f64;
+    let mut text = format!("{}: {} ({percent:.0} % of {})\n", escape_name(&report.output.path), bytes(after), bytes(before));
+    let kernels = &report.kernels;
+    if kernels.integer + kernels.float > 0 {
+        text += &format!("kernels: {} integer, {} float\n", kernels.integer, kernels.float);
+    }
+    for kernel in &kernels.float_nodes {
+        text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
+    }
+    if let Some(comparison) = &report.comparison {
+        text += &describe_comparison(comparison);
+    }
+    let memory = report.cost.peak_memory_bytes.map(|peak| format!(", {} of memory at most", bytes(peak))).unwrap_or_default();
+    text + &format!("took {:.1} s on {} threads ({}){memory}\n", report.cost.seconds, report.cost.threads, report.cost.isa)
+}
+
+/// One line for the engine and one for each output.
+pub fn describe_comparison(comparison: &Comparison) -> String {
+    let reason = if comparison.engine_reason.is_empty() { String::new() } else { format!(" ({})", escape_name(&comparison.engine_reason)) };
+    let mut text = format!("compared on {} samples in {}{reason}\n", comparison.samples, comparison.engine);
+    for output in &comparison.outputs {
+        let agreement = output.agreement_percent.map(|percent| format!("agreement {percent:.2} %, ")).unwrap_or_default();
+        text += &format!(
+            "  {}: {agreement}SQNR {:.1} dB, cosine {:.5}, max error {:.3e}\n",
+            escape_name(&output.name),
+            output.sqnr_db,
+            output.cosine,
+            output.max_abs_error
+        );
+    }
+    text
+}

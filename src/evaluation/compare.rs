@@ -1,0 +1,140 @@
+//! Two models on the same samples.
+
+use ndarray::ArrayD;
+
+use super::engine::{Engine, Subject};
+use super::metrics::measure;
+use super::onnx_runtime::{OnnxRuntime, library};
+use super::own::Own;
+use super::report::{Comparison, OutputComparison};
+use crate::calibration::CalibrationSet;
+use crate::error::{Error, Result};
+use crate::execution::Config;
+
+/// What to do when the ONNX Runtime that the environment names fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// Take another engine, and say so in the report.
+    #[default]
+    Preferred,
+    /// Fail.
+    Required,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub execution: Config,
+    pub runtime: Runtime,
+}
+
+type Outputs = (String, Vec<ArrayD<f32>>, Vec<ArrayD<f32>>);
+
+/// Runs both models on `set` in one engine: ONNX Runtime where `ORT_DYLIB_PATH` names it, else tract where it runs both,
+/// else our own executor.
+///
+/// # Errors
+/// If no engine runs both, or their outputs cannot be compared.
+pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet, options: &Options) -> Result<Comparison> {
+    if set.is_empty() {
+        return Err(Error::Data("there are no samples to compare on".into()));
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    if library().is_none() {
+        reasons.push("ORT_DYLIB_PATH is not set".into());
+    } else {
+        match with_onnx_runtime(reference, candidate, set) {
+            Ok(outputs) => return conclude(reference, candidate, outputs, "ORT_DYLIB_PATH names it".into()),
+            Err(error) if options.runtime == Runtime::Required || matches!(error, Error::Interrupted) => return Err(error),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    match with_tract(reference, candidate, set) {
+        Ok(outputs) => return conclude(reference, candidate, outputs, reasons.join("; ")),
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Err(error) => reasons.push(error.to_string()),
+    }
+    let engines = (Own::new(reference, &options.execution), Own::new(candidate, &options.execution));
+    conclude(reference, candidate, run(engines, set)?, reasons.join("; "))
+}
+
+fn with_onnx_runtime(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
+    run((OnnxRuntime::new(reference)?, OnnxRuntime::new(candidate)?), set)
+}
+
+#[cfg(feature = "tract")]
+fn with_tract(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
+    use super::tract::Tract;
+    run((Tract::new(reference, set)?, Tract::new(candidate, set)?), set)
+}
+
+#[cfg(not(feature = "tract"))]
+fn with_tract(_: &Subject<'_>, _: &Subject<'_>, _: &CalibrationSet) -> Result<Outputs> {
+    Err(Error::Engine { engine: "tract".into(), reason: "not in this build".into() })
+}
+
+fn run<E: Engine>((mut reference, mut candidate): (E, E), set: &CalibrationSet) -> Result<Outputs> {
+    Ok((reference.name().to_string(), reference.run(set)?, candidate.run(set)?))
+}
+
+fn conclude(reference: &Subject<'_>, candidate: &Subject<'_>, outputs: Outputs, engine_reason: String) -> Result<Comparison> {
+    let (engine, expected, actual) = outputs;
+    let names = output_names(reference);
+    if names.len() != expected.len() || output_names(candidate).len() != actual.len() {
+        return Err(Error::Internal(format!("{engine} gave {} outputs where the reference has {}", expected.len(), names.len())));
+    }
+    let samples = expected.first().map_or(0, |output| output.shape()[0]);
+    let pairing = pair_outputs(&names, &output_names(candidate))?;
+    let mut compared = Vec::with_capacity(names.len());
+    for ((name, expected), other) in names.iter().zip(&expected).zip(pairing) {
+        compared.push(compare_output(name, expected, &actual[other])?);
+    }
+    Ok(Comparison { engine, engine_reason, samples, outputs: compared })
+}
+
+fn compare_output(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>) -> Result<OutputComparison> {
+    let Some(metrics) = measure(expected, actual) else {
+        let (expected, actual) = (&expected.shape()[1..], &actual.shape()[1..]);
+        return Err(Error::Usage(format!(
+            "output `{name}` cannot be compared: its shape is {expected:?} in one and {actual:?} in the other"
+        )));
+    };
+    Ok(OutputComparison {
+        name: name.to_string(),
+        shape: expected.shape()[1..].to_vec(),
+        agreement_percent: metrics.agreement,
+        sqnr_db: metrics.sqnr,
+        cosine: metrics.cosine,
+        max_abs_error: metrics.max_abs,
+    })
+}
+
+fn output_names(subject: &Subject<'_>) -> Vec<String> {
+    subject.graph.outputs.iter().map(|id| subject.graph.value(*id).name.clone()).collect()
+}
+
+/// Which output of the candidate answers each of the reference: the one of the same name, or of the same place where no
+/// name is the same.
+fn pair_outputs(reference: &[String], candidate: &[String]) -> Result<Vec<usize>> {
+    let find = |name: &String| candidate.iter().position(|other| other == name);
+    if let Some(pairing) = reference.iter().map(find).collect::<Option<Vec<usize>>>() {
+        return Ok(pairing);
+    }
+    if reference.len() == candidate.len() && reference.iter().all(|name| find(name).is_none()) {
+        return Ok((0..reference.len()).collect());
+    }
+    Err(Error::Usage(format!("the outputs differ: {} in one and {} in the other", reference.join(", "), candidate.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_paired_by_name_then_by_place() {
+        let names = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+        assert_eq!(pair_outputs(&names("a b"), &names("b a")).unwrap(), [1, 0]);
+        assert_eq!(pair_outputs(&names("a b"), &names("c d")).unwrap(), [0, 1]);
+        assert!(pair_outputs(&names("a b"), &names("a c")).is_err());
+        assert!(pair_outputs(&names("a b"), &names("c")).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! What runs a model for comparison.
+
+use std::path::Path;
+
+use ndarray::{ArrayD, IxDyn};
+
+use crate::calibration::CalibrationSet;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::progress::interrupt_requested;
+
+/// A model to be run, as a file and as a graph.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// How messages call it: `reference`, `candidate`, or a file name.
+    pub label: &'a str,
+    /// The whole file.
+    pub bytes: &'a [u8],
+    /// Where the file lies, if its weights lie beside it.
+    pub path: Option<&'a Path>,
+    /// The same as a graph that our executor can run.
+    pub graph: &'a Graph,
+}
+
+/// Something that runs one model.
+pub trait Engine {
+    /// Name and version.
+    fn name(&self) -> &str;
+
+    /// The outputs in their order, as row-major numbers; samples stacked along a new first axis.
+    ///
+    /// # Errors
+    /// If the engine cannot run the model on these samples.
+    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>>;
+}
+
+/// One output of one sample.
+pub(super) struct Output {
+    pub shape: Vec<usize>,
+    pub elements: Vec<f32>,
+}
+
+/// Stacks outputs, `[sample][output]`, along a new first axis.
+pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<ArrayD<f32>>> {
+    let fail = |reason: String| Error::Engine { engine: engine.to_string(), reason };
+    let count = samples.len();
+    let shapes: Vec<Vec<usize>> = samples.first().map(|outputs| outputs.iter().map(|o| o.shape.clone()).collect()).unwrap_or_default();
+    let mut stacked: Vec<Vec<f32>> = vec![Vec::new(); shapes.len()];
+    for outputs in samples {
+        if !outputs.iter().map(|output| &output.shape).eq(&shapes) {
+            return Err(fail("the shape of an output changes from sample to sample".into()));
+        }
+        stacked.iter_mut().zip(outputs).for_each(|(all, output)| all.extend(output.elements));
+    }
+    let build = |(shape, elements): (Vec<usize>, Vec<f32>)| ArrayD::from_shape_vec(IxDyn(&[&[count], shape.as_slice()].concat()), elements);
+    shapes.into_iter().zip(stacked).map(|pair| build(pair).map_err(|error| fail(error.to_string()))).collect()
+}
+
+/// # Errors
+/// [`Error::Interrupted`] once the work should stop.
+pub(super) fn check_interrupt() -> Result<()> {
+    if interrupt_requested() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Runs foreign code that may panic.
+///
+/// # Errors
+/// If it fails or panics.
+pub(super) fn guard<T>(engine: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|_| Err(Error::Engine { engine: engine.to_string(), reason: "stopped unexpectedly".into() }))
+}

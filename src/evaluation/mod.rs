@@ -1,0 +1,19 @@
+//! How far two models are apart, told by an engine that is not ours where there is one.
+
+mod compare;
+mod engine;
+mod inspection;
+mod metrics;
+mod onnx_runtime;
+mod own;
+mod report;
+mod stopwatch;
+#[cfg(feature = "tract")]
+mod tract;
+
+pub use compare::{Options, Runtime, compare};
+pub use engine::{Engine, Subject};
+pub use inspection::*;
+pub use metrics::{Metrics, measure};
+pub use report::*;
+pub use stopwatch::Stopwatch;

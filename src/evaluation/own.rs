@@ -1,0 +1,30 @@
+//! Our own executor as an engine.
+
+use ndarray::ArrayD;
+
+use super::engine::{Engine, Subject};
+use crate::calibration::CalibrationSet;
+use crate::error::Result;
+use crate::execution::{Config, evaluate};
+use crate::graph::Graph;
+
+pub struct Own<'a> {
+    graph: &'a Graph,
+    config: Config,
+}
+
+impl<'a> Own<'a> {
+    pub fn new(subject: &Subject<'a>, config: &Config) -> Self {
+        Own { graph: subject.graph, config: *config }
+    }
+}
+
+impl Engine for Own<'_> {
+    fn name(&self) -> &str {
+        concat!("zeroq ", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
+        evaluate(self.graph, &self.graph.outputs, set, &self.config)
+    }
+}

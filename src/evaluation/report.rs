@@ -1,0 +1,229 @@
+//! What a run tells, for people and for scripts. Field names are stable within a `schema`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::calibration::Provenance;
+
+/// Version of the JSON values: raised when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// A model file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileReport {
+    pub path: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+impl FileReport {
+    pub fn new(path: &Path, bytes: &[u8]) -> Self {
+        FileReport { path: path.to_string_lossy().into_owned(), bytes: bytes.len() as u64, sha256: sha256(bytes) }
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One output of two models.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputComparison {
+    pub name: String,
+    /// Shape for one sample.
+    pub shape: Vec<usize>,
+    /// Percent of samples with the same greatest element.
+    pub agreement_percent: Option<f64>,
+    pub sqnr_db: f64,
+    pub cosine: f64,
+    pub max_abs_error: f64,
+}
+
+/// Two models on the same samples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What ran both.
+    pub engine: String,
+    /// Why it was this engine.
+    pub engine_reason: String,
+    pub samples: usize,
+    pub outputs: Vec<OutputComparison>,
+}
+
+impl Comparison {
+    /// Percent of the worst output.
+    pub fn least_agreement(&self) -> Option<f64> {
+        self.outputs.iter().filter_map(|output| output.agreement_percent).min_by(f64::total_cmp)
+    }
+
+    /// Decibels of the worst output.
+    pub fn least_sqnr(&self) -> Option<f64> {
+        self.outputs.iter().map(|output| output.sqnr_db).min_by(f64::total_cmp)
+    }
+}
+
+/// A matrix product that stays float.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FloatKernel {
+    pub node: String,
+    pub operator: String,
+    pub reason: String,
+}
+
+/// How many of Conv, ConvTranspose, Gemm and MatMul run as integers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct KernelReport {
+    pub integer: usize,
+    pub float: usize,
+    pub float_nodes: Vec<FloatKernel>,
+}
+
+/// One stage of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageReport {
+    pub name: String,
+    pub seconds: f64,
+    pub steps: usize,
+    pub steps_per_second: Option<f64>,
+}
+
+/// What a run took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Cost {
+    pub seconds: f64,
+    pub stages: Vec<StageReport>,
+    pub threads: usize,
+    pub isa: String,
+    /// Most memory that the process held, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl Cost {
+    pub fn of(stopwatch: &super::Stopwatch<'_>, isa: crate::kernels::Isa) -> Self {
+        Cost {
+            seconds: stopwatch.seconds(),
+            stages: stopwatch.stages(),
+            threads: rayon::current_num_threads(),
+            isa: isa.name().to_string(),
+            peak_memory_bytes: peak_memory(),
+        }
+    }
+}
+
+/// What `zeroq quantize` did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QuantizeReport {
+    pub schema: u32,
+    pub command: &'static str,
+    pub version: &'static str,
+    pub model: FileReport,
+    pub output: FileReport,
+    pub precision: String,
+    pub target: String,
+    pub input_range: String,
+    pub seed: u64,
+    pub kernels: KernelReport,
+    /// Original against result, on images that were not used for tuning.
+    pub comparison: Option<Comparison>,
+    pub provenance: Provenance,
+    pub warnings: Vec<String>,
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What `zeroq synthesize` did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SynthesizeReport {
+    pub schema: u32,
+    pub command: &'static str,
+    pub version: &'static str,
+    pub model: FileReport,
+    pub folder: String,
+    pub images: usize,
+    pub input_range: String,
+    pub seed: u64,
+    pub final_loss: Option<f64>,
+    pub provenance: Provenance,
+    pub warnings: Vec<String>,
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What `zeroq compare` found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CompareReport {
+    pub schema: u32,
+    pub command: &'static str,
+    pub version: &'static str,
+    pub reference: FileReport,
+    pub candidate: FileReport,
+    pub comparison: Comparison,
+    pub thresholds: Thresholds,
+    /// Whether every threshold is met.
+    pub passed: bool,
+    pub provenance: Provenance,
+    pub warnings: Vec<String>,
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What a comparison must reach at least, on every output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Thresholds {
+    pub agreement_percent: Option<f64>,
+    pub sqnr_db: Option<f64>,
+}
+
+impl Thresholds {
+    /// One line for each threshold that `comparison` misses.
+    pub fn missed(&self, comparison: &Comparison) -> Vec<String> {
+        let mut missed = Vec::new();
+        for output in &comparison.outputs {
+            if let (Some(least), Some(found)) = (self.agreement_percent, output.agreement_percent)
+                && found < least
+            {
+                missed.push(format!("output `{}` agrees on {found:.2} % of the samples, less than {least} %", output.name));
+            }
+            if let Some(least) = self.sqnr_db.filter(|least| output.sqnr_db < *least) {
+                missed.push(format!("output `{}` has an SQNR of {:.2} dB, less than {least} dB", output.name, output.sqnr_db));
+            }
+        }
+        missed
+    }
+}
+
+/// Most memory that this process held, in bytes; `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(agreement_percent: Option<f64>, sqnr_db: f64) -> Comparison {
+        let output = OutputComparison { name: "y".into(), shape: vec![1], agreement_percent, sqnr_db, cosine: 1.0, max_abs_error: 0.0 };
+        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 1, outputs: vec![output] }
+    }
+
+    #[test]
+    fn a_missed_threshold_is_named() {
+        let thresholds = Thresholds { agreement_percent: Some(99.0), sqnr_db: Some(20.0) };
+        assert!(thresholds.missed(&comparison(Some(99.0), 20.0)).is_empty());
+        assert!(thresholds.missed(&comparison(None, 25.0)).is_empty());
+        assert_eq!(thresholds.missed(&comparison(Some(98.0), 19.0)).len(), 2);
+        assert!(Thresholds::default().missed(&comparison(Some(0.0), -120.0)).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_is_measured() {
+        assert!(peak_memory().unwrap() > 100_000);
+    }
+}

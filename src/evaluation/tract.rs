@@ -1,0 +1,92 @@
+//! tract as an engine: a second opinion on files that it supports.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use rayon::prelude::*;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+
+use super::engine::{Engine, Output, Subject, check_interrupt, guard, stack};
+use crate::calibration::{CalibrationSet, Samples};
+use crate::error::{Error, Result};
+
+const NAME: &str = "tract 0.23";
+
+pub struct Tract {
+    plan: Arc<TypedSimplePlan>,
+    /// For each input of the plan, its name and element type.
+    inputs: Vec<(String, DatumType)>,
+}
+
+impl Tract {
+    /// Loads `subject` for samples shaped as those of `set`.
+    ///
+    /// # Errors
+    /// If tract does not support the file.
+    pub fn new(subject: &Subject<'_>, set: &CalibrationSet) -> Result<Self> {
+        guard(NAME, || load(subject.bytes, set).map_err(|error| refuse(subject.label, &error)))
+    }
+}
+
+impl Engine for Tract {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
+        guard(NAME, || {
+            let samples: Vec<Result<Vec<Output>>> = (0..set.len()).into_par_iter().map(|sample| self.run_sample(set, sample)).collect();
+            stack(NAME, samples.into_iter().collect::<Result<Vec<_>>>()?)
+        })
+    }
+}
+
+impl Tract {
+    fn run_sample(&self, set: &CalibrationSet, sample: usize) -> Result<Vec<Output>> {
+        check_interrupt()?;
+        self.try_sample(set, sample).map_err(|error| Error::Engine { engine: NAME.into(), reason: text(&error) })
+    }
+
+    fn try_sample(&self, set: &CalibrationSet, sample: usize) -> TractResult<Vec<Output>> {
+        let mut inputs = tvec!();
+        for (name, data_type) in &self.inputs {
+            let samples = find(set, name)?;
+            let tensor = Tensor::from_shape(&samples.shape, samples.sample(sample))?;
+            inputs.push(tensor.cast_to_dt(*data_type)?.into_owned().into_tvalue());
+        }
+        self.plan.run(inputs)?.iter().map(|output| to_output(output)).collect()
+    }
+}
+
+fn to_output(tensor: &Tensor) -> TractResult<Output> {
+    let numbers = tensor.cast_to::<f32>()?;
+    Ok(Output { shape: tensor.shape().to_vec(), elements: numbers.to_plain_array_view::<f32>()?.iter().copied().collect() })
+}
+
+fn load(bytes: &[u8], set: &CalibrationSet) -> TractResult<Tract> {
+    let mut model = tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut std::io::Cursor::new(bytes))?;
+    let mut inputs = Vec::new();
+    for index in 0..model.inputs.len() {
+        let name = model.node(model.inputs[index].node).name.clone();
+        let data_type = model.input_fact(index)?.datum_type.concretize().unwrap_or(f32::datum_type());
+        model.set_input_fact(index, InferenceFact::dt_shape(data_type, &find(set, &name)?.shape))?;
+        inputs.push((name, data_type));
+    }
+    let plan = model.into_optimized()?.into_runnable()?;
+    Ok(Tract { plan, inputs })
+}
+
+fn find<'a>(set: &'a CalibrationSet, name: &str) -> TractResult<&'a Samples> {
+    let found = set.inputs.iter().find(|input| input.name == name);
+    found.ok_or_else(|| TractError::msg(format!("no samples for input `{name}`")))
+}
+
+fn refuse(label: &str, error: &TractError) -> Error {
+    Error::Engine { engine: NAME.into(), reason: format!("cannot open the {label}: {}", text(error)) }
+}
+
+/// The last and most telling line of tract's chain of causes.
+fn text(error: &TractError) -> String {
+    error.root_cause().to_string().lines().next().unwrap_or_default().to_string()
+}
