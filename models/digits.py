@@ -1,6 +1,6 @@
 """The handwritten digits that scikit-learn ships: 1797 grey images of 8x8 pixels, split once and for all.
 
-The last 500 are held out. Neighbours come from the same hand, so a random split would be easier and would measure less.
+The last 500 are held out. A random split is easier (neighbours seem to come from the same hand) and measures less.
 """
 import numpy as np
 from sklearn.datasets import load_digits
