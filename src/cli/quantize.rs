@@ -11,7 +11,9 @@ use super::text::{bytes, escape_name};
 use super::{Context, Outcome, work};
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
+use crate::pipeline;
 use crate::progress::Progress;
+use crate::quantization::targets;
 use crate::synthesis::input_range::InputRange;
 
 const EXAMPLES: &str = "\
@@ -152,6 +154,35 @@ pub struct QuantizeRequest {
     pub fp16_io: bool,
     pub requantize: bool,
     pub execution: crate::execution::Config,
+}
+
+impl QuantizeRequest {
+    /// # Errors
+    /// If a target or observer has no counterpart in the library.
+    pub fn config(&self) -> Result<pipeline::Config> {
+        let target = match self.target {
+            Target::OrtCpu => "ort-cpu",
+            Target::TensorRt => "tensorrt",
+        };
+        let observer = self.observer.map(|observer| match observer {
+            Observer::MinMax => "min-max",
+            Observer::Percentile => "percentile",
+            Observer::Entropy => "entropy",
+            Observer::Mse => "mse",
+        });
+        let Objective::Integer = self.objective;
+        Ok(pipeline::Config {
+            target: targets::find(target).ok_or_else(|| Error::Internal(format!("there is no target `{target}`")))?,
+            observer: observer.map(str::to_string),
+            exclude: self.exclude.clone(),
+            input_range: self.input_range.clone(),
+            images: self.images,
+            steps: self.steps,
+            distill_steps: self.distill_steps,
+            seed: self.seed,
+            execution: self.execution,
+        })
+    }
 }
 
 impl QuantizeArguments {

@@ -5,17 +5,20 @@ use std::path::Path;
 
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
-use super::quantize::QuantizeRequest;
+use super::quantize::{Precision, QuantizeRequest};
 use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, CompareReport, Cost, FileReport, InspectReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject, SynthesizeReport, dissect,
+    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject,
+    SynthesizeReport, dissect,
 };
 use crate::graph::{Graph, known_shape};
 use crate::onnx::{self, Model};
 use crate::passes::{bind_shapes, infer_shapes, simplify, single_sample};
+use crate::pipeline::{self, Quantized};
 use crate::progress::Progress;
+use crate::quantization::KernelForecast;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::{self, Synthesis};
 
@@ -43,13 +46,85 @@ fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// TO WIRE: `pipeline::quantize`. Returns the bytes of the quantized model; the report's `output` is filled by the caller.
+/// Returns the bytes of the quantized model; the report's `output` is filled by the caller.
 ///
 /// # Errors
 /// If the model cannot be quantized.
 pub fn quantize(request: &QuantizeRequest, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
-    load(&request.model, progress)?;
-    Err(Error::Internal("the pipeline is not built yet".into()))
+    let stopwatch = Stopwatch::new(progress);
+    let mut model = load(&request.model, &stopwatch)?;
+    let quantized = model.quantized_nodes();
+    if !quantized.is_empty() && !request.requantize {
+        let shown = quantized.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!(
+            "the model is already quantized: {} nodes such as {shown}; start from the float model, or pass --requantize to quantize the rest",
+            quantized.len()
+        )));
+    }
+    model.graph = bound_graph(&model, &request.shapes)?;
+    let config = request.config()?;
+    let work = match request.precision {
+        Precision::Int8 => {
+            let given = request.calibration.as_ref().map(|path| read_given(path, &model, request)).transpose()?;
+            pipeline::quantize(&model, given, &config, &stopwatch)?
+        }
+        Precision::Fp16 => pipeline::convert_to_float16(&model, !request.fp16_io, &config, &stopwatch)?,
+    };
+    let bytes = onnx::to_bytes(&work.model)?;
+    stopwatch.begin("compare", 0);
+    let comparison = compare_result(&model, &work, &bytes, request);
+    stopwatch.end();
+    let comparison =
+        comparison.map_err(|error| stopwatch.warn(&format!("the result could not be compared with the original: {error}"))).ok();
+    let report = QuantizeReport {
+        schema: SCHEMA,
+        command: "quantize",
+        version: VERSION,
+        model: file_report(&model),
+        output: FileReport::new(Path::new(""), &bytes),
+        precision: match request.precision {
+            Precision::Int8 => "int8",
+            Precision::Fp16 => "fp16",
+        }
+        .to_string(),
+        target: config.target.name.to_string(),
+        input_range: work.inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; "),
+        seed: request.seed,
+        kernels: kernel_report(&work.kernels),
+        comparison,
+        distillation: work.distillation,
+        provenance: work.held_out.provenance.clone(),
+        warnings: stopwatch.warnings(),
+        cost: Cost::of(&stopwatch, request.execution.isa),
+    };
+    Ok((bytes, report))
+}
+
+fn read_given(path: &Path, model: &Model, request: &QuantizeRequest) -> Result<CalibrationSet> {
+    let mut set = read_set(path, &expected_inputs(&model.graph, &request.input_range)?)?;
+    if set.provenance.source.is_empty() {
+        set.provenance.source = "files".to_string();
+    }
+    Ok(set)
+}
+
+fn kernel_report(kernels: &[KernelForecast]) -> KernelReport {
+    let float = |kernel: &&KernelForecast| !kernel.integer;
+    let node = |kernel: &KernelForecast| FloatKernel {
+        node: kernel.node.clone(),
+        operator: kernel.operator.clone(),
+        reason: kernel.reason.clone().unwrap_or_default(),
+    };
+    let float_nodes: Vec<FloatKernel> = kernels.iter().filter(float).map(node).collect();
+    KernelReport { integer: kernels.len() - float_nodes.len(), float: float_nodes.len(), float_nodes }
+}
+
+fn compare_result(model: &Model, work: &Quantized, bytes: &[u8], request: &QuantizeRequest) -> Result<evaluation::Comparison> {
+    let original = read_again(model)?;
+    let reference = Subject { label: "original", bytes: &original, path: Some(&model.path), graph: &model.graph };
+    let candidate = Subject { label: "quantized", bytes, path: None, graph: &work.model.graph };
+    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred };
+    evaluation::compare(&reference, &candidate, &work.held_out, &options)
 }
 
 /// Images for a model, with what pixels 0 and 255 stand for in each input.
@@ -164,14 +239,14 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
 }
 
 fn read_data(path: &Path, model: &Model, request: &SynthesizeRequest) -> Result<CalibrationSet> {
-    let set = read_set(path, &expected_inputs(model, request)?)?;
+    let set = read_set(path, &expected_inputs(&bound_graph(model, &request.shapes)?, &request.input_range)?)?;
     let count = request.images.unwrap_or(set.len()).min(set.len());
     Ok(set.slice(0..count))
 }
 
-fn expected_inputs(model: &Model, request: &SynthesizeRequest) -> Result<Vec<ExpectedInput>> {
-    let graph = single_sample(&bound_graph(model, &request.shapes)?)?;
-    let bounds = match &request.input_range {
+fn expected_inputs(graph: &Graph, range: &InputRange) -> Result<Vec<ExpectedInput>> {
+    let graph = single_sample(graph)?;
+    let bounds = match range {
         InputRange::Auto => None,
         InputRange::Given(range) => Some(range.channels.clone()),
     };

@@ -128,6 +128,7 @@ pub struct QuantizeReport {
     pub kernels: KernelReport,
     /// Original against result, on images that were not used for tuning.
     pub comparison: Option<Comparison>,
+    pub distillation: Option<crate::distillation::Summary>,
     pub provenance: Provenance,
     pub warnings: Vec<String>,
     #[serde(flatten)]
