@@ -333,9 +333,7 @@ def save(network, folder):
 
 def describe(path, model):
     norms = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-    flags = [] if norms or (len(shape) == 4 and shape[1] == 3) else ["--input-range=-1,1"]
-    return {"file": path.name, "bn_nodes": norms, "opset": model.opset_import[0].version, "flags": flags}
+    return {"file": path.name, "bn_nodes": norms, "opset": model.opset_import[0].version, "flags": ["--input-range=-1,1"]}
 
 
 def main():
