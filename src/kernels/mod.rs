@@ -1,5 +1,19 @@
 //! Arithmetic on plain slices: slices in, slices out, nothing known of graphs or operators.
 
+mod aligned;
+mod convolution;
+#[cfg(test)]
+mod convolution_tests;
+mod depthwise;
+mod indirect;
 mod isa;
+mod outer;
+mod simd;
+mod stripe;
+mod tile;
+mod window;
 
+pub use aligned::AlignedBuffer;
+pub use convolution::{Convolution, add_rows};
 pub use isa::Isa;
+pub use window::{Direction, Window};
