@@ -180,7 +180,7 @@ fn fill_rows(target: &mut [f32], bias: &[f32], channels: usize) {
 
 /// Adds every row of `rows`, as long as `sums`, to `sums`.
 #[inline(always)]
-pub fn add_rows(rows: &[f32], sums: &mut [f32]) {
+fn add_rows(rows: &[f32], sums: &mut [f32]) {
     for row in rows.chunks_exact(sums.len().max(1)) {
         for (sum, value) in sums.iter_mut().zip(row) {
             *sum += value;

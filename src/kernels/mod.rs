@@ -7,13 +7,15 @@ mod convolution_tests;
 mod depthwise;
 mod indirect;
 mod isa;
+mod matrix;
 mod outer;
 mod simd;
 mod stripe;
 mod tile;
 mod window;
 
-pub use aligned::AlignedBuffer;
-pub use convolution::{Convolution, add_rows};
+pub use aligned::{AlignedBuffer, SLACK, align};
+pub use convolution::Convolution;
 pub use isa::Isa;
+pub use matrix::MatrixProduct;
 pub use window::{Direction, Window};

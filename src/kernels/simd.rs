@@ -1,5 +1,6 @@
 //! Vectors of f32, one type per instruction set. Kernels are written once over [`Vector`] and instantiated inside
 //! functions that enable the set's features.
+#![allow(clippy::needless_range_loop)] // Indices are constants of the tile, which unrolls.
 #![allow(unsafe_op_in_unsafe_fn)] // The contract of every function here is that of the trait.
 
 /// A vector of `LANES` f32.

@@ -1,4 +1,5 @@
 //! Register tiles of depthwise convolution: a few positions of one row, all channels, any kernel.
+#![allow(clippy::needless_range_loop)] // Indices are constants of the tile, which unrolls.
 #![allow(unsafe_op_in_unsafe_fn)] // Every function here is the body of one unsafe call, checked by the caller.
 
 use super::indirect::even_parts;

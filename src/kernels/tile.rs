@@ -1,4 +1,5 @@
 //! Register tiles: the innermost loops of dense convolution and matrix products.
+#![allow(clippy::needless_range_loop)] // Indices are constants of the tile, which unrolls.
 #![allow(unsafe_op_in_unsafe_fn)] // Every function here is the body of one unsafe call, checked by the caller.
 
 use super::indirect::Run;
@@ -75,9 +76,7 @@ unsafe fn sum<V: Vector, const P: usize, const N: usize>(call: &TileCall) {
     let mut sums = [[V::splat(0.0); N]; P];
     if !call.bias.is_null() {
         let bias = load_row::<V, N>(call.bias, mask);
-        for row in &mut sums {
-            *row = bias;
-        }
+        sums = [bias; P];
     }
     let mut weights = call.weights;
     for index in 0..call.run_count {

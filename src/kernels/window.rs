@@ -65,6 +65,23 @@ impl Window {
         self.kernel.iter().product::<usize>() * (self.channels / self.group) * self.features
     }
 
+    /// Whether every size is at least 1 and every buffer that a kernel needs can be addressed with 31 bits.
+    pub fn fits(&self) -> bool {
+        let sizes = [&self.image, &self.map, &self.kernel, &self.stride, &self.dilation];
+        let positive = sizes.iter().all(|sizes| sizes.iter().all(|size| *size > 0));
+        let channels = self.group > 0 && self.channels >= self.group && self.features >= self.group;
+        let side = |sizes: &[usize; 3], channels: usize| product(sizes, channels.saturating_mul(self.batch.max(1))) <= LARGEST;
+        positive
+            && channels
+            && side(&self.image, self.channels)
+            && side(&self.map, self.features)
+            && product(&self.kernel, self.channels / self.group).saturating_mul(self.features as u128) <= LARGEST
+            && [Direction::ToMap, Direction::ToImage].into_iter().all(|direction| {
+                let frame = Frame::new(self, direction, &self.slides(direction));
+                product(&frame.size, frame.channels) <= LARGEST
+            })
+    }
+
     pub fn is_depthwise(&self) -> bool {
         self.group > 1 && self.group == self.channels && self.group == self.features
     }
@@ -136,6 +153,12 @@ impl Window {
     fn reach_of(&self, axis: usize, index: usize) -> isize {
         (index * self.dilation[axis]) as isize - self.pad[axis] as isize
     }
+}
+
+const LARGEST: u128 = i32::MAX as u128;
+
+fn product(sizes: &[usize; 3], channels: usize) -> u128 {
+    sizes.iter().fold(channels as u128, |product, size| product.saturating_mul(*size as u128))
 }
 
 /// The part of the source that the slides read, zeros around it included.
