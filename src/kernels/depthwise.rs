@@ -38,7 +38,7 @@ impl Depthwise {
         let slides = window.slides(direction);
         Depthwise {
             channels,
-            stripes: Stripes::of(isa),
+            stripes: Stripes::of(isa, channels),
             slides: slides.iter().map(|slide| SlidePieces::new(slide, source, target, window.kernel, channels)).collect(),
             source_len: source.iter().product::<usize>() * channels,
             target_len: target.iter().product::<usize>() * channels,

@@ -166,7 +166,7 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn new(addresses: Arc<Indirection>, isa: Isa) -> Self {
-        let tiles = Tiles::of(isa);
+        let tiles = Tiles::of(isa, addresses.width);
         Sweep {
             runs: addresses.joined_runs(false),
             blocks: blocks(addresses.width, tiles.lanes, tiles.best_vectors(addresses.width, addresses.targets.len())),

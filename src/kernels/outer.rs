@@ -23,7 +23,7 @@ pub struct OuterSweep {
 impl OuterSweep {
     /// The weights' columns must be contiguous in `addresses`.
     pub fn new(addresses: Arc<Indirection>, isa: Isa) -> Self {
-        let tiles = Tiles::of(isa);
+        let tiles = Tiles::of(isa, addresses.width);
         let last_row = |run: &Run| run.weight as usize + (run.length.max(1) as usize - 1) * addresses.row_pitch;
         let rows = addresses.runs.iter().map(last_row).max();
         OuterSweep {

@@ -50,12 +50,14 @@ pub struct Stripes {
 }
 
 impl Stripes {
-    /// The stripes of `isa`, portable ones if it is not available.
-    pub fn of(isa: Isa) -> Self {
+    /// The stripes of `isa` for `channels`, portable ones if it is not available.
+    pub fn of(isa: Isa, channels: usize) -> Self {
         #[cfg(target_arch = "x86_64")]
         match isa {
-            Isa::Avx512 if isa.is_available() => return Stripes { sums: AVX512_SUMS, gradients: AVX512_GRADIENTS },
-            Isa::Avx2 if isa.is_available() => return Stripes { sums: AVX2_SUMS, gradients: AVX2_GRADIENTS },
+            Isa::Avx512 if isa.is_available() && channels > Avx2::LANES => {
+                return Stripes { sums: AVX512_SUMS, gradients: AVX512_GRADIENTS };
+            }
+            Isa::Avx512 | Isa::Avx2 if isa.is_available() => return Stripes { sums: AVX2_SUMS, gradients: AVX2_GRADIENTS },
             _ => {}
         }
         Stripes { sums: PLAIN_SUMS, gradients: PLAIN_GRADIENTS }

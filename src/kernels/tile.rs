@@ -49,12 +49,14 @@ pub struct Tiles {
 }
 
 impl Tiles {
-    /// The tiles of `isa`, portable ones if it is not available.
-    pub fn of(isa: Isa) -> Self {
+    /// The tiles of `isa` for `width` columns, portable ones if it is not available.
+    pub fn of(isa: Isa, width: usize) -> Self {
         #[cfg(target_arch = "x86_64")]
         match isa {
-            Isa::Avx512 if isa.is_available() => return Tiles { lanes: Avx512::LANES, sums: &AVX512_SUMS, outers: &AVX512_OUTERS },
-            Isa::Avx2 if isa.is_available() => return Tiles { lanes: Avx2::LANES, sums: &AVX2_SUMS, outers: &AVX2_OUTERS },
+            Isa::Avx512 if isa.is_available() && width > Avx2::LANES => {
+                return Tiles { lanes: Avx512::LANES, sums: &AVX512_SUMS, outers: &AVX512_OUTERS };
+            }
+            Isa::Avx512 | Isa::Avx2 if isa.is_available() => return Tiles { lanes: Avx2::LANES, sums: &AVX2_SUMS, outers: &AVX2_OUTERS },
             _ => {}
         }
         Tiles { lanes: Plain::LANES, sums: &PLAIN_SUMS, outers: &PLAIN_OUTERS }
@@ -111,11 +113,21 @@ unsafe fn sum<V: Vector, const P: usize, const N: usize>(call: &TileCall) {
 
 #[inline(always)]
 unsafe fn outer<V: Vector, const P: usize, const N: usize>(call: &OuterCall) {
+    if call.lanes == V::LANES {
+        outer_lanes::<V, P, N, false>(call);
+    } else {
+        outer_lanes::<V, P, N, true>(call);
+    }
+}
+
+#[inline(always)]
+unsafe fn outer_lanes<V: Vector, const P: usize, const N: usize, const MASKED: bool>(call: &OuterCall) {
     let mask = V::mask(call.lanes);
     let mut sums = [[V::splat(0.0); N]; P];
     for position in 0..call.positions {
         let from = call.source.add(*call.sources.add(position) as usize);
-        let row = load_row::<V, N>(call.gradient.add(*call.targets.add(position) as usize), mask);
+        let gradient = call.gradient.add(*call.targets.add(position) as usize);
+        let row = if MASKED { load_row::<V, N>(gradient, mask) } else { load_full_row::<V, N>(gradient) };
         for p in 0..P {
             let value = V::splat(*from.add(p));
             for n in 0..N {
@@ -135,6 +147,15 @@ unsafe fn load_row<V: Vector, const N: usize>(from: *const f32, mask: V::Mask) -
         row[n] = V::load(from.add(n * V::LANES));
     }
     row[N - 1] = V::load_masked(from.add((N - 1) * V::LANES), mask);
+    row
+}
+
+#[inline(always)]
+unsafe fn load_full_row<V: Vector, const N: usize>(from: *const f32) -> [V; N] {
+    let mut row = [V::splat(0.0); N];
+    for n in 0..N {
+        row[n] = V::load(from.add(n * V::LANES));
+    }
     row
 }
 
@@ -208,7 +229,7 @@ static AVX2_OUTERS: [&[Outer]; 3] =
 
 #[cfg(target_arch = "x86_64")]
 static AVX512_SUMS: [&[Tile]; 4] = [
-    column!(avx512_sum, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+    column!(avx512_sum, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
     column!(avx512_sum, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
     column!(avx512_sum, 3, 1 2 3 4 5 6 7 8),
     column!(avx512_sum, 4, 1 2 3 4 5 6),
