@@ -7,6 +7,7 @@ use super::depthwise::Depthwise;
 use super::indirect::{Indirection, Sweep};
 use super::isa::Isa;
 use super::outer::OuterSweep;
+use super::scatter::Scatter;
 use super::window::{Direction, Frame, Window};
 
 /// A convolution of f32, channels last. See [`Window`] for the two sides and the weights.
@@ -30,6 +31,7 @@ struct Side {
 enum Strategy {
     Dense { frame: Frame, sweeps: Vec<Sweep> },
     Depthwise(Depthwise),
+    Scatter(Scatter),
 }
 
 impl Convolution {
@@ -53,6 +55,7 @@ impl Convolution {
         match &self.side(direction).strategy {
             Strategy::Dense { sweeps, .. } => sweeps.iter().map(Sweep::packed_len).sum(),
             Strategy::Depthwise(_) => self.window.weight_len(),
+            Strategy::Scatter(scatter) => scatter.packed_len(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Convolution {
     pub fn scratch(&self) -> usize {
         let frame = |side: &Side| match &side.strategy {
             Strategy::Dense { frame, .. } if !frame.is_source() => frame.len() + SLACK,
+            Strategy::Scatter(scatter) => scatter.scratch(),
             _ => 0,
         };
         frame(&self.to_map).max(frame(&self.to_image))
@@ -77,6 +81,7 @@ impl Convolution {
                 }
             }
             Strategy::Depthwise(_) => packed[..weights.len()].copy_from_slice(weights),
+            Strategy::Scatter(scatter) => scatter.pack(weights, packed),
         }
     }
 
@@ -130,6 +135,13 @@ impl Side {
         let len = |(size, channels): ([usize; 3], usize)| size.iter().product::<usize>() * channels;
         let slides = window.slides(direction);
         let written: usize = slides.iter().map(|slide| slide.iter().map(|axis| axis.count).product::<usize>()).sum();
+        if direction == Direction::ToImage && Scatter::suits(window) {
+            let strategy = Strategy::Scatter(Scatter::new(window, isa));
+            return (
+                Side { source_len: len(window.source(direction)), target_len: len(window.target(direction)), complete: false, strategy },
+                None,
+            );
+        }
         let (strategy, first) = if window.is_depthwise() {
             (Strategy::Depthwise(Depthwise::new(window, direction, isa)), None)
         } else {
@@ -147,6 +159,7 @@ impl Side {
     fn run(&self, source: &[f32], packed: &[f32], bias: &[f32], accumulate: bool, target: &mut [f32], scratch: &mut [f32]) {
         match &self.strategy {
             Strategy::Depthwise(depthwise) => depthwise.run(source, packed, bias, accumulate, target),
+            Strategy::Scatter(scatter) => scatter.run(source, packed, target, scratch),
             Strategy::Dense { frame, sweeps } => {
                 let source = framed(frame, source, scratch);
                 let mut rest = packed;

@@ -183,6 +183,11 @@ impl Sweep {
         self.panel_len() * self.addresses.group
     }
 
+    /// Output positions that one run writes.
+    pub fn positions(&self) -> usize {
+        self.addresses.targets.len()
+    }
+
     fn panel_len(&self) -> usize {
         self.addresses.width.div_ceil(self.tiles.lanes) * self.tiles.lanes * self.depth
     }

@@ -9,6 +9,7 @@ mod indirect;
 mod isa;
 mod matrix;
 mod outer;
+mod scatter;
 mod simd;
 mod stripe;
 mod tile;

@@ -217,14 +217,35 @@ impl Frame {
         }
     }
 
+    /// Adds the part of `frame` that lies inside `source` to it.
+    pub fn add_to_source(&self, frame: &[f32], source: &mut [f32]) {
+        let row = self.size[2] * self.channels;
+        let (before, skipped, copied) = self.overlap();
+        for (index, from) in frame[..self.len()].chunks_exact(row.max(1)).enumerate() {
+            let depth = self.inside(0, index / self.size[1]);
+            if let (Some(depth), Some(height)) = (depth, self.inside(1, index % self.size[1])) {
+                let start = (depth * self.source[1] + height) * self.source[2] + skipped;
+                let to = &mut source[start * self.channels..(start + copied) * self.channels];
+                for (to, from) in to.iter_mut().zip(&from[before * self.channels..]) {
+                    *to += from;
+                }
+            }
+        }
+    }
+
+    /// Along a row: positions before the source, source positions before the frame, positions of both.
+    fn overlap(&self) -> (usize, usize, usize) {
+        let before = (-self.origin[2]).clamp(0, self.size[2] as isize) as usize;
+        let skipped = self.origin[2].clamp(0, self.source[2] as isize) as usize;
+        (before, skipped, (self.source[2] - skipped).min(self.size[2] - before))
+    }
+
     fn inside(&self, axis: usize, position: usize) -> Option<usize> {
         usize::try_from(self.origin[axis] + position as isize).ok().filter(|at| *at < self.source[axis])
     }
 
     fn fill_row(&self, source: &[f32], target: &mut [f32]) {
-        let before = (-self.origin[2]).clamp(0, self.size[2] as isize) as usize;
-        let skipped = self.origin[2].clamp(0, self.source[2] as isize) as usize;
-        let copied = (self.source[2] - skipped).min(self.size[2] - before);
+        let (before, skipped, copied) = self.overlap();
         let (left, rest) = target.split_at_mut(before * self.channels);
         let (middle, right) = rest.split_at_mut(copied * self.channels);
         left.fill(0.0);
