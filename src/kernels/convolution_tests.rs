@@ -153,6 +153,8 @@ fn check(window: &Window, isa: Isa) {
         convolution.run(direction, source, packed.values(), &bias, false, &mut output, &mut scratch);
         assert_close(&output, &wanted, &format!("{direction:?} {window:?} {isa:?}"));
         let mut again = vec![f32::NAN; wanted.len()];
+        convolution.run(direction, source, packed.values(), &bias, false, &mut again, &mut scratch);
+        assert!(output.iter().zip(&again).all(|(a, b)| a.to_bits() == b.to_bits()), "repeats bit for bit");
         convolution.run(direction, source, packed.values(), &[], false, &mut again, &mut scratch);
         for (sum, i) in again.iter_mut().zip(0..) {
             *sum += bias[i % bias.len()] - output[i];

@@ -169,7 +169,7 @@ impl Sweep {
         let tiles = Tiles::of(isa, addresses.width);
         Sweep {
             runs: addresses.joined_runs(false),
-            blocks: blocks(addresses.width, tiles.lanes, tiles.best_vectors(addresses.width, addresses.targets.len())),
+            blocks: blocks(addresses.width, tiles.lanes, tiles.sum_vectors(addresses.width, addresses.targets.len())),
             tiles,
             depth: addresses.depth(),
             source_reach: addresses.source_reach(),

@@ -28,7 +28,7 @@ impl OuterSweep {
         let rows = addresses.runs.iter().map(last_row).max();
         OuterSweep {
             runs: addresses.joined_runs(true),
-            blocks: blocks(addresses.width, tiles.lanes, if addresses.width.div_ceil(tiles.lanes) == 3 { tiles.outers.len() } else { 2 }),
+            blocks: blocks(addresses.width, tiles.lanes, tiles.outer_vectors(addresses.width)),
             tiles,
             source_reach: addresses.source_reach(),
             target_reach: addresses.target_reach(),

@@ -62,13 +62,18 @@ impl Tiles {
         Tiles { lanes: Plain::LANES, sums: &PLAIN_SUMS, outers: &PLAIN_OUTERS }
     }
 
-    /// Vectors per block for `width` columns: two where there are positions enough to reuse the weights.
-    pub fn best_vectors(&self, width: usize, positions: usize) -> usize {
-        match width.div_ceil(self.lanes) {
-            _ if positions < 4 => self.sums.len(),
-            3 => self.sums.len().min(3),
-            _ => 2,
-        }
+    /// Vectors per block of sums for `width` columns: two or three where there are positions enough to reuse the weights.
+    pub fn sum_vectors(&self, width: usize, positions: usize) -> usize {
+        if positions < 4 { self.sums.len() } else { self.sums.len().min(self.even_vectors(width)) }
+    }
+
+    /// Vectors per block of outer products for `width` columns.
+    pub fn outer_vectors(&self, width: usize) -> usize {
+        self.outers.len().min(self.even_vectors(width))
+    }
+
+    fn even_vectors(&self, width: usize) -> usize {
+        if width.div_ceil(self.lanes).is_multiple_of(2) { 2 } else { 3 }
     }
 }
 

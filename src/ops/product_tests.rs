@@ -91,8 +91,14 @@ fn assert_close(got: &[f32], wanted: &[f64], what: &str) {
     }
 }
 
+/// Row-major inputs and the output's shape to the row-major output.
+type Reference<'a> = &'a dyn Fn(&[Vec<f32>], &[usize]) -> Vec<f64>;
+
+/// An operator, the shapes of its input and weights, and the zeros before each axis.
+type Case<T> = (T, [usize; 4], [usize; 4], [usize; 2]);
+
 /// Forward against `reference`; gradients by linearity in each input; every way of sharing inputs.
-fn check(operator: &dyn Operator, shapes: &[&[usize]], reference: &dyn Fn(&[Vec<f32>], &[usize]) -> Vec<f64>) {
+fn check(operator: &dyn Operator, shapes: &[&[usize]], reference: Reference<'_>) {
     let inputs: Vec<Vec<f32>> = shapes.iter().zip(1..).map(|(shape, seed)| noise(shape.iter().product(), seed)).collect();
     let wanted = reference(&inputs, &infer(operator, shapes).unwrap());
     let sharings = [[false, true, true], [false, false, false], [true, false, true]];
@@ -152,7 +158,7 @@ fn products(
 
 #[test]
 fn conv_matches_a_plain_sum() {
-    let cases: [(Conv, [usize; 4], [usize; 4], [usize; 2]); 6] = [
+    let cases: [Case<Conv>; 6] = [
         (Conv::default(), [1, 3, 5, 6], [4, 3, 3, 3], [0, 0]),
         (Conv { pads: vec![1, 0, 2, 1], strides: vec![2, 1], ..Conv::default() }, [1, 4, 7, 5], [6, 4, 3, 2], [1, 0]),
         (Conv { group: 2, dilations: vec![2, 1], pads: vec![1; 4], ..Conv::default() }, [2, 4, 6, 6], [6, 2, 2, 3], [1, 1]),
@@ -181,7 +187,7 @@ fn conv_matches_a_plain_sum() {
 fn conv_transpose_matches_a_plain_sum() {
     let with = |conv: Conv| ConvTranspose { conv, ..ConvTranspose::default() };
     let strided = || Conv { strides: vec![2, 3], ..Conv::default() };
-    let cases: [(ConvTranspose, [usize; 4], [usize; 4], [usize; 2]); 6] = [
+    let cases: [Case<ConvTranspose>; 6] = [
         (with(Conv::default()), [1, 3, 4, 5], [3, 2, 3, 3], [0, 0]),
         (with(Conv { pads: vec![1, 0, 0, 2], ..strided() }), [1, 3, 4, 5], [3, 17, 3, 2], [1, 0]),
         (ConvTranspose { output_padding: vec![1, 2], conv: strided(), output_shape: vec![] }, [1, 4, 3, 3], [4, 5, 1, 2], [0, 0]),
