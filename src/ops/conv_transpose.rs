@@ -27,7 +27,7 @@ impl ConvTranspose {
         let extra = self.output_padding.get(axis).copied().unwrap_or(0);
         let steps =
             input.checked_sub(1).and_then(|steps| steps.checked_mul(sliding.strides[axis])).ok_or("the input is empty or too large")?;
-        let full = steps + sliding.extent(axis) + extra;
+        let full = steps.saturating_add(sliding.extent(axis)).saturating_add(extra);
         let asked = match self.conv.auto_pad {
             _ if !self.output_shape.is_empty() => Some(self.output_shape[axis]),
             AutoPad::SameUpper | AutoPad::SameLower => Some(input.saturating_mul(sliding.strides[axis])),

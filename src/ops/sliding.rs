@@ -91,7 +91,7 @@ fn complete(name: &str, values: &[usize], count: usize, default: usize) -> Resul
 impl Sliding {
     /// Input positions from the first to the last that a kernel at one place covers.
     pub fn extent(&self, axis: usize) -> usize {
-        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+        (self.kernel[axis] - 1).saturating_mul(self.dilations[axis]).saturating_add(1)
     }
 
     /// Output size along `axis` for `input` positions, and the zeros before them.
@@ -101,14 +101,15 @@ impl Sliding {
     pub fn output(&self, axis: usize, input: usize) -> Result<(usize, usize), Refusal> {
         let stride = self.strides[axis];
         let same = input.div_ceil(stride);
-        let total = ((same.max(1) - 1) * stride + self.extent(axis)).saturating_sub(input);
+        let steps = same.checked_sub(1).ok_or_else(|| format!("the input is empty along axis {}", axis + 2))?;
+        let total = (steps * stride).saturating_add(self.extent(axis)).saturating_sub(input);
         match self.auto_pad {
             AutoPad::SameUpper => Ok((same, total / 2)),
             AutoPad::SameLower => Ok((same, total - total / 2)),
             AutoPad::Valid => Ok((self.fitted(axis, input)?, 0)),
             AutoPad::NotSet => {
                 let (before, after) = (self.pads[axis], self.pads[axis + self.kernel.len()]);
-                Ok((self.fitted(axis, input + before + after)?, before))
+                Ok((self.fitted(axis, input.saturating_add(before + after))?, before))
             }
         }
     }
