@@ -1,165 +1,181 @@
-//! Depthwise convolution: every channel has its own filter, vectors run along channels.
+//! Depthwise convolution: one channel of the map from one channel of the image, vectors along the channels.
 
-use super::Isa;
-use super::correlation::Pass;
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Vector};
+use super::isa::Isa;
+use super::stripe::{Factor, StripeCall, Stripes};
+use super::window::{Axis, Direction, Slide, Tap, Window};
 
-/// What to do for every pixel of a pass.
-enum Work<'a> {
-    /// target[pixel] (+)= bias + Σ_taps source · weight[row]
-    Correlate { weights: &'a [f32], bias: Option<&'a [f32]>, target: *mut f32, accumulate: bool },
-    /// gradient[row] += Σ_pixels source · other[pixel]
-    WeightGradient { other: *const f32, gradient: *mut f32 },
+/// Neighbouring target positions of one row that use the same kernel positions.
+struct Piece {
+    source: u32,
+    target: u32,
+    positions: u32,
+    /// Index into the lists of factors.
+    factors: u32,
 }
 
-struct Call<'a> {
-    pass: &'a Pass,
+/// One direction of a depthwise convolution. Weights lie as `[kD, kH, kW, channels]`, unpacked.
+pub struct Depthwise {
     channels: usize,
-    source: *const f32,
-    work: Work<'a>,
+    stripes: Stripes,
+    slides: Vec<SlidePieces>,
+    source_len: usize,
+    target_len: usize,
+    weight_len: usize,
 }
 
-/// Lengths that offsets of a pass stay within.
-#[derive(Clone, Copy, Debug)]
-pub struct Extent {
-    pub channels: usize,
-    pub source_len: usize,
-    pub target_len: usize,
-    pub isa: Isa,
+struct SlidePieces {
+    pieces: Vec<Piece>,
+    factors: Vec<Vec<Factor>>,
+    source_step: usize,
+    target_step: usize,
 }
 
-/// `target[pixel] (+)= bias + Σ_taps source[base + tap] · weights[row]`, channel by channel; `weights` is `[row][channel]`.
-pub fn correlate(
-    passes: &[Pass],
-    extent: Extent,
-    source: &[f32],
-    weights: &[f32],
-    bias: Option<&[f32]>,
-    target: &mut [f32],
-    accumulate: bool,
-) {
-    assert!(source.len() >= extent.source_len && target.len() >= extent.target_len, "buffers are too short");
-    for pass in passes {
-        let rows = pass.taps.iter().map(|(_, row)| *row as usize + 1).max().unwrap_or(0);
-        assert!(weights.len() >= rows * extent.channels && bias.is_none_or(|bias| bias.len() >= extent.channels), "weights are too short");
-        let work = Work::Correlate { weights, bias, target: target.as_mut_ptr(), accumulate };
-        let call = Call { pass, channels: extent.channels, source: source.as_ptr(), work };
-        // SAFETY: all offsets lie within the lengths checked above.
-        unsafe { call.dispatch(extent.isa) };
+impl Depthwise {
+    /// `window` must be depthwise with a batch of one.
+    pub fn new(window: &Window, direction: Direction, isa: Isa) -> Self {
+        let (source, channels) = window.source(direction);
+        let (target, _) = window.target(direction);
+        let slides = window.slides(direction);
+        Depthwise {
+            channels,
+            stripes: Stripes::of(isa, channels),
+            slides: slides.iter().map(|slide| SlidePieces::new(slide, source, target, window.kernel, channels)).collect(),
+            source_len: source.iter().product::<usize>() * channels,
+            target_len: target.iter().product::<usize>() * channels,
+            weight_len: window.weight_len(),
+        }
     }
-}
 
-/// `gradient[row] += Σ_pixels source[base + tap] · other[pixel]`, channel by channel.
-pub fn add_weight_gradient(passes: &[Pass], extent: Extent, source: &[f32], other: &[f32], gradient: &mut [f32]) {
-    assert!(source.len() >= extent.source_len && other.len() >= extent.target_len, "buffers are too short");
-    for pass in passes {
-        let rows = pass.taps.iter().map(|(_, row)| *row as usize + 1).max().unwrap_or(0);
-        assert!(gradient.len() >= rows * extent.channels, "gradient is too short");
-        let work = Work::WeightGradient { other: other.as_ptr(), gradient: gradient.as_mut_ptr() };
-        let call = Call { pass, channels: extent.channels, source: source.as_ptr(), work };
-        // SAFETY: all offsets lie within the lengths checked above.
-        unsafe { call.dispatch(extent.isa) };
-    }
-}
-
-impl Call<'_> {
-    unsafe fn dispatch(&self, isa: Isa) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            unsafe fn avx512(call: &Call<'_>) {
-                unsafe { call.all::<Avx512>() }
-            }
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2(call: &Call<'_>) {
-                unsafe { call.all::<Avx2>() }
-            }
-            match isa {
-                Isa::Avx512 => return unsafe { avx512(self) },
-                Isa::Avx2 => return unsafe { avx2(self) },
-                Isa::Portable => {}
+    /// Writes, or adds to, all of `target`. `bias` has one value per channel or is empty.
+    ///
+    /// # Panics
+    /// If a slice is too short.
+    pub fn run(&self, source: &[f32], weights: &[f32], bias: &[f32], accumulate: bool, target: &mut [f32]) {
+        self.check(source.len(), target.len(), weights.len());
+        assert!(bias.is_empty() || bias.len() >= self.channels);
+        for slide in &self.slides {
+            for piece in &slide.pieces {
+                let factors = &slide.factors[piece.factors as usize];
+                let mut call = StripeCall {
+                    source: source[piece.source as usize..].as_ptr(),
+                    source_step: slide.source_step,
+                    target: target[piece.target as usize..].as_mut_ptr(),
+                    target_step: slide.target_step,
+                    factors: factors.as_ptr(),
+                    factor_count: factors.len(),
+                    weights: weights.as_ptr(),
+                    bias: if bias.is_empty() { std::ptr::null() } else { bias.as_ptr() },
+                    channels: self.channels,
+                    accumulate,
+                };
+                // SAFETY: the lengths of all slices were checked against the window that the pieces were cut from.
+                unsafe { self.stripes.sum(&mut call, piece.positions as usize) };
             }
         }
-        let _ = isa;
-        unsafe { self.all::<Portable>() }
     }
 
-    #[inline(always)]
-    unsafe fn all<V: Vector>(&self) {
-        for channel in (0..self.channels).step_by(V::LANES) {
-            let lanes = (self.channels - channel).min(V::LANES);
-            match &self.work {
-                Work::Correlate { weights, bias, target, accumulate } => {
-                    let mut pixels = self.pass.pixels.as_slice();
-                    while !pixels.is_empty() {
-                        let count = if pixels.len() >= 4 { 4 } else { 1 };
-                        unsafe {
-                            let start = match bias {
-                                Some(bias) => V::load(bias.as_ptr().add(channel), lanes),
-                                None => V::splat(0.0),
-                            };
-                            let store = Store { target: target.add(channel), lanes, accumulate: *accumulate };
-                            let weights = weights.as_ptr().add(channel);
-                            match count {
-                                4 => self.tile::<V, 4>(&pixels[..4], channel, weights, start, &store),
-                                _ => self.tile::<V, 1>(&pixels[..1], channel, weights, start, &store),
-                            }
-                        }
-                        pixels = &pixels[count..];
-                    }
-                }
-                Work::WeightGradient { other, gradient } => {
-                    for taps in self.pass.taps.chunks(9) {
-                        unsafe { self.gradient_tile::<V>(taps, channel, lanes, other.add(channel), gradient.add(channel)) };
-                    }
+    /// Adds the gradient of the weights of a sum toward the map, given the gradient of the map.
+    ///
+    /// # Panics
+    /// If a slice is too short.
+    pub fn add_weight_gradient(&self, source: &[f32], gradient: &[f32], weights: &mut [f32]) {
+        self.check(source.len(), gradient.len(), weights.len());
+        for slide in &self.slides {
+            for piece in &slide.pieces {
+                let factors = &slide.factors[piece.factors as usize];
+                // SAFETY: as in `run`.
+                unsafe {
+                    self.stripes.gradient(
+                        source[piece.source as usize..].as_ptr(),
+                        slide.source_step,
+                        gradient[piece.target as usize..].as_ptr(),
+                        piece.positions as usize,
+                        factors,
+                        weights.as_mut_ptr(),
+                        self.channels,
+                    );
                 }
             }
         }
     }
 
-    #[inline(always)]
-    unsafe fn tile<V: Vector, const P: usize>(&self, pixels: &[(u32, u32)], channel: usize, weights: *const f32, start: V, store: &Store) {
-        unsafe {
-            let mut sums = [start; P];
-            for (offset, row) in &self.pass.taps {
-                let w = V::load(weights.add(*row as usize * self.channels), store.lanes);
-                let tap = self.source.add(*offset as usize + channel);
-                for (sum, (base, _)) in sums.iter_mut().zip(pixels) {
-                    *sum = sum.add_product(V::load(tap.add(*base as usize), store.lanes), w);
-                }
-            }
-            for (sum, (_, to)) in sums.iter().zip(pixels) {
-                let to = store.target.add(*to as usize);
-                let sum = if store.accumulate { sum.add(V::load(to, store.lanes)) } else { *sum };
-                sum.store(to, store.lanes);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn gradient_tile<V: Vector>(&self, taps: &[(u32, u32)], channel: usize, lanes: usize, other: *const f32, gradient: *mut f32) {
-        unsafe {
-            let mut sums = [V::splat(0.0); 9];
-            for (base, at) in &self.pass.pixels {
-                let g = V::load(other.add(*at as usize), lanes);
-                for (sum, (offset, _)) in sums.iter_mut().zip(taps) {
-                    let x = V::load(self.source.add(*base as usize + *offset as usize + channel), lanes);
-                    *sum = sum.add_product(x, g);
-                }
-            }
-            for (sum, (_, row)) in sums.iter().zip(taps) {
-                let to = gradient.add(*row as usize * self.channels);
-                sum.add(V::load(to, lanes)).store(to, lanes);
-            }
-        }
+    fn check(&self, source: usize, target: usize, weights: usize) {
+        assert!(source >= self.source_len && target >= self.target_len && weights >= self.weight_len);
     }
 }
 
-/// Where a tile goes.
-struct Store {
-    target: *mut f32,
-    lanes: usize,
-    accumulate: bool,
+impl SlidePieces {
+    fn new(slide: &Slide, source: [usize; 3], target: [usize; 3], kernel: [usize; 3], channels: usize) -> Self {
+        let mut made = SlidePieces {
+            pieces: Vec::new(),
+            factors: Vec::new(),
+            source_step: slide[2].source_step * channels,
+            target_step: slide[2].step * channels,
+        };
+        for depth in spans(&slide[0], source[0], true) {
+            for height in spans(&slide[1], source[1], true) {
+                for width in spans(&slide[2], source[2], false) {
+                    made.push([&depth, &height, &width], slide, source, target, kernel, channels);
+                }
+            }
+        }
+        made
+    }
+
+    fn push(&mut self, spans: [&Span; 3], slide: &Slide, source: [usize; 3], target: [usize; 3], kernel: [usize; 3], channels: usize) {
+        let place = |size: [usize; 3], at: [usize; 3]| ((at[0] * size[1] + at[1]) * size[2] + at[2]) * channels;
+        let axis = |f: &dyn Fn(usize) -> usize| [f(0), f(1), f(2)];
+        let lowest = axis(&|i| spans[i].lowest_source(&slide[i]));
+        let offset = |i: usize, tap: &Tap| (tap.offset - spans[i].taps[0].offset) as usize;
+        let mut factors = Vec::new();
+        for depth in spans[0].taps {
+            for height in spans[1].taps {
+                for width in spans[2].taps {
+                    factors.push(Factor {
+                        source: place(source, [offset(0, depth), offset(1, height), offset(2, width)]) as u32,
+                        weight: place(kernel, [depth.index, height.index, width.index]) as u32,
+                    });
+                }
+            }
+        }
+        let known = self.factors.iter().position(|list| *list == factors);
+        let index = known.unwrap_or_else(|| {
+            self.factors.push(factors);
+            self.factors.len() - 1
+        });
+        self.pieces.push(Piece {
+            source: if spans.iter().any(|span| span.taps.is_empty()) { 0 } else { place(source, lowest) as u32 },
+            target: place(target, axis(&|i| slide[i].start + slide[i].step * spans[i].first)) as u32,
+            positions: spans[2].count as u32,
+            factors: index as u32,
+        });
+    }
+}
+
+/// Neighbouring positions along an axis whose taps fall inside the source: the same taps for all.
+struct Span<'a> {
+    first: usize,
+    count: usize,
+    taps: &'a [Tap],
+}
+
+impl Span<'_> {
+    fn lowest_source(&self, axis: &Axis) -> usize {
+        self.taps.first().map_or(0, |tap| ((axis.source_step * self.first) as isize + tap.offset).max(0) as usize)
+    }
+}
+
+fn spans<'a>(axis: &'a Axis, source: usize, single: bool) -> Vec<Span<'a>> {
+    let mut spans: Vec<Span<'a>> = Vec::new();
+    for position in 0..axis.count {
+        let at = |tap: &Tap| (axis.source_step * position) as isize + tap.offset;
+        let first = axis.taps.partition_point(|tap| at(tap) < 0);
+        let end = axis.taps.partition_point(|tap| at(tap) < source as isize).max(first);
+        let taps = &axis.taps[first..end];
+        match spans.last_mut() {
+            Some(last) if !single && last.taps == taps => last.count += 1,
+            _ => spans.push(Span { first: position, count: 1, taps }),
+        }
+    }
+    spans
 }

@@ -1,87 +1,71 @@
-//! Product of a matrix that differs from sample to sample with one that all samples share.
+//! Products of row-major matrices and their gradients.
 
-use super::Isa;
-use super::correlation::{Correlation, Packed, Pass, add_weight_gradient};
-use crate::ops::operator::{BackwardCall, Gradient, Kernel};
+use std::sync::Arc;
 
-/// y `[rows, n]` = x `[rows, k]` · B + bias, with B given as `[k, n]`, or `[n, k]` if `transposed`. All row-major.
+use super::indirect::{Indirection, Sweep};
+use super::isa::Isa;
+use super::outer::OuterSweep;
+
+/// `[rows, depth] · [depth, columns]`, all row-major; the right side may lie transposed, as `[columns, depth]`.
 pub struct MatrixProduct {
-    sizes: (usize, usize, usize),
+    pub rows: usize,
+    pub depth: usize,
+    pub columns: usize,
     transposed: bool,
-    forward: Correlation,
-    backward: Correlation,
-    packed: Option<(Packed, Packed)>,
+    forward: Sweep,
+    left: Sweep,
+    right: OuterSweep,
 }
 
 impl MatrixProduct {
-    pub fn new(rows: usize, k: usize, n: usize, transposed: bool, isa: Isa) -> Self {
-        let correlation = |from: usize, to: usize| Correlation {
-            passes: vec![Pass { pixels: (0..rows).map(|row| ((row * from) as u32, (row * to) as u32)).collect(), taps: vec![(0, 0)] }],
-            groups: 1,
-            source_channels: from,
-            target_channels: to,
-            source_len: rows * from,
-            target_len: rows * to,
-            isa,
+    pub fn new(rows: usize, depth: usize, columns: usize, transposed: bool, isa: Isa) -> Self {
+        let (row_pitch, column_pitch) = if transposed { (1, depth) } else { (columns, 1) };
+        let outer = if transposed {
+            Indirection::matrix(rows, columns, depth, depth, 1)
+        } else {
+            Indirection::matrix(rows, depth, columns, columns, 1)
         };
-        MatrixProduct { sizes: (rows, k, n), transposed, forward: correlation(k, n), backward: correlation(n, k), packed: None }
-    }
-
-    fn pack(&self, matrix: &[f32]) -> (Packed, Packed) {
-        let (_, k, n) = self.sizes;
-        let at = |row: usize, column: usize| if self.transposed { matrix[column * k + row] } else { matrix[row * n + column] };
-        (self.forward.pack(|_, _, from, to| at(from, to)), self.backward.pack(|_, _, from, to| at(to, from)))
-    }
-}
-
-impl Kernel for MatrixProduct {
-    fn scratch(&self) -> usize {
-        if self.transposed { self.sizes.1 * self.sizes.2 } else { 0 }
-    }
-
-    fn prepare(&mut self, shared: &[Option<&[f32]>]) {
-        if let Some(Some(matrix)) = shared.get(1) {
-            self.packed = Some(self.pack(matrix));
+        MatrixProduct {
+            rows,
+            depth,
+            columns,
+            transposed,
+            forward: Sweep::new(Arc::new(Indirection::matrix(rows, depth, columns, row_pitch, column_pitch)), isa),
+            left: Sweep::new(Arc::new(Indirection::matrix(rows, columns, depth, column_pitch, row_pitch)), isa),
+            right: OuterSweep::new(Arc::new(outer), isa),
         }
     }
 
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        let bias = inputs.get(2).copied().filter(|bias| !bias.is_empty());
-        match &self.packed {
-            Some((packed, _)) => self.forward.run(inputs[0], packed, bias, output, false),
-            None => self.forward.run(inputs[0], &self.pack(inputs[1]).0, bias, output, false),
-        }
+    /// Elements of the right side as packed by [`MatrixProduct::pack`] and [`MatrixProduct::pack_for_left`].
+    pub fn packed_len(&self) -> usize {
+        self.forward.packed_len().max(self.left.packed_len())
     }
 
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let (_, k, n) = self.sizes;
-        let BackwardCall { inputs, output_gradient, input_gradients, scratch, .. } = call;
-        if let Some(Some(Gradient { values, accumulate })) = input_gradients.first_mut() {
-            match &self.packed {
-                Some((_, packed)) => self.backward.run(output_gradient, packed, None, values, *accumulate),
-                None => self.backward.run(output_gradient, &self.pack(inputs[1]).1, None, values, *accumulate),
-            }
-        }
-        if let Some(Some(gradient)) = input_gradients.get_mut(1) {
-            let target = gradient.open();
-            if self.transposed {
-                let straight = &mut scratch[..k * n];
-                straight.fill(0.0);
-                add_weight_gradient(&self.forward, inputs[0], output_gradient, straight);
-                for (index, sum) in target.iter_mut().enumerate() {
-                    *sum += straight[index % k * n + index / k];
-                }
-            } else {
-                add_weight_gradient(&self.forward, inputs[0], output_gradient, target);
-            }
-        }
-        if let Some(Some(gradient)) = input_gradients.get_mut(2) {
-            let target = gradient.open();
-            for row in output_gradient.chunks_exact(n) {
-                for (sum, g) in target.iter_mut().zip(row) {
-                    *sum += g;
-                }
-            }
+    /// Packs `scale · right` for [`MatrixProduct::run`].
+    pub fn pack(&self, right: &[f32], scale: f32, packed: &mut [f32]) {
+        self.forward.pack(right, scale, packed);
+    }
+
+    /// Packs `scale · right` for [`MatrixProduct::left_gradient`].
+    pub fn pack_for_left(&self, right: &[f32], scale: f32, packed: &mut [f32]) {
+        self.left.pack(right, scale, packed);
+    }
+
+    /// Writes, or adds to, `[rows, columns]`.
+    pub fn run(&self, left: &[f32], packed: &[f32], accumulate: bool, output: &mut [f32]) {
+        self.forward.run(left, packed, &[], accumulate, output);
+    }
+
+    /// Writes, or adds to, the gradient `[rows, depth]` of the left side.
+    pub fn left_gradient(&self, gradient: &[f32], packed: &[f32], accumulate: bool, left: &mut [f32]) {
+        self.left.run(gradient, packed, &[], accumulate, left);
+    }
+
+    /// Adds the gradient of the right side, in its own order.
+    pub fn add_right_gradient(&self, left: &[f32], gradient: &[f32], right: &mut [f32]) {
+        match self.transposed {
+            true => self.right.run(gradient, left, right),
+            false => self.right.run(left, gradient, right),
         }
     }
 }

@@ -1,66 +1,82 @@
-//! One vector type for each instruction set, so that a kernel is written once.
+//! Vectors of f32, one type per instruction set. Kernels are written once over [`Vector`] and instantiated inside
+//! functions that enable the set's features.
+#![allow(clippy::needless_range_loop)] // Indices are constants of the tile, which unrolls.
+#![allow(unsafe_op_in_unsafe_fn)] // The contract of every function here is that of the trait.
 
-/// A vector of [`Vector::LANES`] f32.
+/// A vector of `LANES` f32.
 ///
 /// # Safety
-/// The methods may only run where the instruction set of the type is available, with pointers valid for the lanes used.
-pub unsafe trait Vector: Copy {
+/// Every method may be called only where the instruction set is available, best inlined into a function that enables
+/// it. Pointers must be valid for the lanes that are touched: all of them, or those of the mask.
+pub trait Vector: Copy {
     const LANES: usize;
+    /// The first lanes, as many as [`Vector::mask`] was asked for.
+    type Mask: Copy;
+
+    unsafe fn mask(lanes: usize) -> Self::Mask;
     unsafe fn splat(value: f32) -> Self;
-    /// The first `count ≤ LANES` elements at `from`; the other lanes are 0.
-    unsafe fn load(from: *const f32, count: usize) -> Self;
-    unsafe fn load_all(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32, count: usize);
-    /// self + a·b
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    /// Lanes outside the mask are zero.
+    unsafe fn load_masked(from: *const f32, mask: Self::Mask) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn store_masked(self, to: *mut f32, mask: Self::Mask);
     unsafe fn add(self, other: Self) -> Self;
+    /// `self + a · b`.
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self;
 }
 
-/// Eight lanes without any particular instruction set; product and sum round apart.
+/// Eight lanes in plain Rust; multiplies, then adds.
 #[derive(Clone, Copy)]
-pub struct Portable([f32; 8]);
+pub struct Plain([f32; 8]);
 
-// SAFETY: plain loads and stores within the lanes that the caller vouches for.
-unsafe impl Vector for Portable {
+impl Vector for Plain {
     const LANES: usize = 8;
+    type Mask = usize;
+
+    #[inline(always)]
+    unsafe fn mask(lanes: usize) -> usize {
+        lanes
+    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
-        Portable([value; 8])
+        Plain([value; 8])
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32, count: usize) -> Self {
+    unsafe fn load(from: *const f32) -> Self {
+        Plain(from.cast::<[f32; 8]>().read_unaligned())
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(from: *const f32, mask: usize) -> Self {
         let mut lanes = [0.0; 8];
-        // SAFETY: the caller vouches for `count` elements at `from`.
-        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count) };
-        Portable(lanes)
+        std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), mask);
+        Plain(lanes)
     }
 
     #[inline(always)]
-    unsafe fn load_all(from: *const f32) -> Self {
-        // SAFETY: as above, for all lanes.
-        Portable(unsafe { std::ptr::read_unaligned(from.cast()) })
+    unsafe fn store(self, to: *mut f32) {
+        to.cast::<[f32; 8]>().write_unaligned(self.0);
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, count: usize) {
-        // SAFETY: the caller vouches for `count` elements at `to`.
-        unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, count) };
+    unsafe fn store_masked(self, to: *mut f32, mask: usize) {
+        std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, mask);
     }
 
     #[inline(always)]
-    unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
-        for ((sum, a), b) in self.0.iter_mut().zip(a.0).zip(b.0) {
-            *sum += a * b;
+    unsafe fn add(mut self, other: Self) -> Self {
+        for (lane, value) in self.0.iter_mut().zip(other.0) {
+            *lane += value;
         }
         self
     }
 
     #[inline(always)]
-    unsafe fn add(mut self, other: Self) -> Self {
-        for (sum, x) in self.0.iter_mut().zip(other.0) {
-            *sum += x;
+    unsafe fn mul_add(mut self, a: Self, b: Self) -> Self {
+        for lane in 0..8 {
+            self.0[lane] += a.0[lane] * b.0[lane];
         }
         self
     }
@@ -75,92 +91,101 @@ mod x86 {
 
     use super::Vector;
 
-    #[derive(Clone, Copy)]
-    pub struct Avx512(__m512);
-
-    #[inline(always)]
-    fn mask16(count: usize) -> __mmask16 {
-        if count >= 16 { !0 } else { (1 << count) - 1 }
-    }
-
-    // SAFETY: masked accesses touch only the lanes that the caller vouches for.
-    unsafe impl Vector for Avx512 {
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            Avx512(unsafe { _mm512_set1_ps(value) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32, count: usize) -> Self {
-            Avx512(unsafe { _mm512_maskz_loadu_ps(mask16(count), from) })
-        }
-
-        #[inline(always)]
-        unsafe fn load_all(from: *const f32) -> Self {
-            Avx512(unsafe { _mm512_loadu_ps(from) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32, count: usize) {
-            unsafe { _mm512_mask_storeu_ps(to, mask16(count), self.0) }
-        }
-
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            Avx512(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
-        }
-
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
-        }
-    }
-
+    /// Eight lanes with fused multiply-add.
     #[derive(Clone, Copy)]
     pub struct Avx2(__m256);
 
-    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    #[inline(always)]
-    unsafe fn mask8(count: usize) -> __m256i {
-        // SAFETY: `8 - min(count, 8)` leaves eight entries of the table.
-        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - count.min(8)).cast()) }
-    }
-
-    // SAFETY: masked accesses touch only the lanes that the caller vouches for.
-    unsafe impl Vector for Avx2 {
+    impl Vector for Avx2 {
         const LANES: usize = 8;
+        type Mask = __m256i;
+
+        #[inline(always)]
+        unsafe fn mask(lanes: usize) -> __m256i {
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+        }
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
-            Avx2(unsafe { _mm256_set1_ps(value) })
+            Avx2(_mm256_set1_ps(value))
         }
 
         #[inline(always)]
-        unsafe fn load(from: *const f32, count: usize) -> Self {
-            Avx2(unsafe { _mm256_maskload_ps(from, mask8(count)) })
+        unsafe fn load(from: *const f32) -> Self {
+            Avx2(_mm256_loadu_ps(from))
         }
 
         #[inline(always)]
-        unsafe fn load_all(from: *const f32) -> Self {
-            Avx2(unsafe { _mm256_loadu_ps(from) })
+        unsafe fn load_masked(from: *const f32, mask: __m256i) -> Self {
+            Avx2(_mm256_maskload_ps(from, mask))
         }
 
         #[inline(always)]
-        unsafe fn store(self, to: *mut f32, count: usize) {
-            unsafe { _mm256_maskstore_ps(to, mask8(count), self.0) }
+        unsafe fn store(self, to: *mut f32) {
+            _mm256_storeu_ps(to, self.0);
         }
 
         #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            Avx2(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
+        unsafe fn store_masked(self, to: *mut f32, mask: __m256i) {
+            _mm256_maskstore_ps(to, mask, self.0);
         }
 
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
-            Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
+            Avx2(_mm256_add_ps(self.0, other.0))
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+            Avx2(_mm256_fmadd_ps(a.0, b.0, self.0))
+        }
+    }
+
+    /// Sixteen lanes with fused multiply-add.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512);
+
+    impl Vector for Avx512 {
+        const LANES: usize = 16;
+        type Mask = __mmask16;
+
+        #[inline(always)]
+        unsafe fn mask(lanes: usize) -> __mmask16 {
+            ((1u32 << lanes) - 1) as __mmask16
+        }
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Avx512(_mm512_set1_ps(value))
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Avx512(_mm512_loadu_ps(from))
+        }
+
+        #[inline(always)]
+        unsafe fn load_masked(from: *const f32, mask: __mmask16) -> Self {
+            Avx512(_mm512_maskz_loadu_ps(mask, from))
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            _mm512_storeu_ps(to, self.0);
+        }
+
+        #[inline(always)]
+        unsafe fn store_masked(self, to: *mut f32, mask: __mmask16) {
+            _mm512_mask_storeu_ps(to, mask, self.0);
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Avx512(_mm512_add_ps(self.0, other.0))
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+            Avx512(_mm512_fmadd_ps(a.0, b.0, self.0))
         }
     }
 }

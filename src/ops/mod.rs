@@ -2,13 +2,21 @@
 
 pub mod attributes;
 pub mod operator;
+#[cfg(test)]
+mod product_tests;
+mod reordered;
+mod sliding;
 
 mod batch_normalization;
 mod binary;
 mod broadcast;
 mod conv;
+mod conv_transpose;
+mod convolution_kernel;
 mod foreign;
 mod gemm;
+mod mat_mul;
+mod matrix_kernel;
 mod pooling;
 mod quantize_linear;
 mod rearrange;
@@ -25,9 +33,11 @@ use crate::tensor::TensorData;
 pub use attributes::{Attribute, Attributes};
 pub use batch_normalization::BatchNormalization;
 pub use binary::{Add, Clip, Div, Equal, Greater, Less, Max, Min, Mul, PRelu, Pow, Sub, Sum};
-pub use conv::{Conv, ConvTranspose};
+pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
 pub use foreign::Foreign;
-pub use gemm::{Gemm, MatMul};
+pub use gemm::Gemm;
+pub use mat_mul::MatMul;
 pub use operator::{Operator, Refusal};
 pub use pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
@@ -38,7 +48,8 @@ pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
 pub use resize::{Resize, Swing};
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
 pub use unary::{Abs, Ceil, Elu, Exp, Floor, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Reciprocal, Relu, Sigmoid, Softplus, Sqrt, Tanh};
-pub use window::{AutoPad, Resolved, Window};
+pub use sliding::{AutoPad, Sliding};
+pub use window::{Resolved, Window};
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
 pub struct Parsed {
@@ -77,8 +88,8 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("Clip", Clip::parse),
     ("Concat", Concat::parse),
     ("ConstantOfShape", ConstantOfShape::parse),
-    ("Conv", Conv::parse),
-    ("ConvTranspose", ConvTranspose::parse),
+    ("Conv", conv::parse),
+    ("ConvTranspose", conv_transpose::parse),
     ("DepthToSpace", DepthToSpace::parse),
     ("DequantizeLinear", DequantizeLinear::parse),
     ("Div", Div::parse),
@@ -90,7 +101,7 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("Flatten", Flatten::parse),
     ("Floor", Floor::parse),
     ("Gather", Gather::parse),
-    ("Gemm", Gemm::parse),
+    ("Gemm", gemm::parse),
     ("GlobalAveragePool", GlobalAveragePool::parse),
     ("GlobalMaxPool", GlobalMaxPool::parse),
     ("Greater", Greater::parse),
@@ -101,7 +112,7 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("Less", Less::parse),
     ("Log", Log::parse),
     ("LogSoftmax", LogSoftmax::parse),
-    ("MatMul", MatMul::parse),
+    ("MatMul", mat_mul::parse),
     ("Max", Max::parse),
     ("MaxPool", MaxPool::parse),
     ("Min", Min::parse),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check};
-use crate::ops::{BatchNormalization, Conv, ConvTranspose, Gemm, Window};
+use crate::ops::{BatchNormalization, Conv, ConvTranspose, Gemm};
 use crate::tensor::TensorData;
 
 /// Before: `y = BatchNormalization(Conv(x, w, b))`. After: `y = Conv(x, w′, b′)`. Likewise after ConvTranspose and Gemm.
@@ -52,7 +52,7 @@ fn output_axis(node: &Node) -> Option<(usize, usize)> {
         return Some((0, 1));
     }
     if let Some(conv) = node.is::<ConvTranspose>() {
-        return Some((1, conv.group));
+        return Some((1, conv.conv.group));
     }
     let gemm = node.is::<Gemm>()?;
     (gemm.alpha == 1.0 && gemm.beta == 1.0).then_some((usize::from(!gemm.transpose_b), 1))
@@ -118,8 +118,7 @@ fn replace_by_convolution(graph: &mut Graph, id: NodeId, node: &Node, affine: &[
     };
     let weight = add(graph, "weight", TensorData::new(&shape, affine.iter().map(|(factor, _)| *factor as f32).collect()));
     let bias = add(graph, "bias", TensorData::vector(affine.iter().map(|(_, shift)| *shift as f32).collect()));
-    let window = Window { kernel_shape: vec![1; rank - 2], ..Window::default() };
-    graph.set_operator(id, Arc::new(Conv { window, group: affine.len() }));
+    graph.set_operator(id, Arc::new(Conv { kernel_shape: vec![1; rank - 2], group: affine.len(), ..Conv::default() }));
     graph.set_inputs(id, vec![Some(x), Some(weight), Some(bias)]);
     true
 }

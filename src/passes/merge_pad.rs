@@ -16,11 +16,11 @@ pub fn merge_pad(graph: &mut Graph) -> Result<()> {
         let Some((_, pad)) = node.input(0).and_then(|value| graph.producer(value)) else { continue };
         let (Some(conv), Some(x)) = (node.is::<Conv>(), pad.input(0)) else { continue };
         let Some(amounts) = zero_pads(graph, pad) else { continue };
-        if conv.window.auto_pad != AutoPad::NotSet {
+        if conv.auto_pad != AutoPad::NotSet {
             continue;
         }
         let rank = amounts.len();
-        let mut pads = if conv.window.pads.is_empty() { vec![0; 2 * rank] } else { conv.window.pads.clone() };
+        let mut pads = if conv.pads.is_empty() { vec![0; 2 * rank] } else { conv.pads.clone() };
         if pads.len() != 2 * rank {
             continue;
         }
@@ -29,7 +29,7 @@ pub fn merge_pad(graph: &mut Graph) -> Result<()> {
             pads[rank + axis] += after;
         }
         let mut merged = conv.clone();
-        merged.window.pads = pads;
+        merged.pads = pads;
         graph.set_operator(id, Arc::new(merged));
         graph.set_input(id, 0, Some(x));
     }

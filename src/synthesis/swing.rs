@@ -53,7 +53,7 @@ fn is_strided(graph: &Graph, node: &Node) -> bool {
     }
     let beyond_one = |strides: &[usize]| strides.iter().any(|stride| *stride > 1);
     if let Some(conv) = node.is::<Conv>() {
-        return beyond_one(&conv.window.strides);
+        return beyond_one(&conv.strides);
     }
     if let Some(pool) = node.is::<MaxPool>() {
         return beyond_one(&pool.window.strides);

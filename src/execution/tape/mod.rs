@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
-use crate::kernels::Isa;
+use crate::kernels::{AlignedBuffer, Isa};
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
@@ -98,7 +98,7 @@ pub struct Tape {
 
 /// The buffers of one sample.
 pub struct Lane {
-    slots: Vec<Vec<f32>>,
+    slots: Vec<AlignedBuffer>,
     scratch: Vec<f32>,
 }
 
@@ -163,7 +163,7 @@ impl Tape {
 
     /// Buffers for one sample.
     pub fn lane(&self) -> Lane {
-        Lane { slots: self.slot_sizes.iter().map(|size| vec![0.0; *size]).collect(), scratch: vec![0.0; self.scratch] }
+        Lane { slots: self.slot_sizes.iter().map(|size| AlignedBuffer::new(*size)).collect(), scratch: vec![0.0; self.scratch] }
     }
 
     /// f32 elements of one lane.
@@ -174,7 +174,7 @@ impl Tape {
     /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
     pub fn load(&self, lane: &mut Lane, input: usize, elements: &[f32]) {
         let TapeInput { slot, offsets, .. } = &self.inputs[input];
-        let memory = &mut lane.slots[*slot];
+        let memory = lane.slots[*slot].values_mut();
         for (element, offset) in elements.iter().zip(offsets) {
             memory[*offset] = *element;
         }
@@ -184,7 +184,7 @@ impl Tape {
         let Lane { slots, scratch } = lane;
         for step in &self.steps {
             let mut output = std::mem::take(&mut slots[step.output]);
-            with_inputs(&step.inputs, slots, &self.shared, |inputs| step.kernel.forward(inputs, &mut output[..step.len], scratch));
+            with_inputs(&step.inputs, slots, &self.shared, |inputs| step.kernel.forward(inputs, &mut output.values_mut()[..step.len], scratch));
             slots[step.output] = output;
         }
     }
@@ -195,7 +195,7 @@ impl Tape {
     /// If `value` is neither target nor seed.
     pub fn read<'a>(&'a self, lane: &'a Lane, value: ValueId) -> Result<&'a [f32]> {
         match self.readable.get(&value) {
-            Some((Reference::Lane { slot, len }, _)) => Ok(&lane.slots[*slot][..*len]),
+            Some((Reference::Lane { slot, len }, _)) => Ok(&lane.slots[*slot].values()[..*len]),
             Some((Reference::Shared(index), _)) => Ok(&self.shared[*index]),
             None => Err(Error::Internal(format!("value {} was not asked for", value.0))),
         }
@@ -212,8 +212,8 @@ impl Tape {
             let Some(backward) = &step.backward else { continue };
             if let Some(index) = backward.seed {
                 let mut memory = std::mem::take(&mut lane.slots[backward.gradient]);
-                let mut gradient = Gradient { values: &mut memory[..step.len], accumulate: backward.seed_accumulates };
-                seed(index, &lane.slots[step.output][..step.len], &mut gradient);
+                let mut gradient = Gradient { values: &mut memory.values_mut()[..step.len], accumulate: backward.seed_accumulates };
+                seed(index, &lane.slots[step.output].values()[..step.len], &mut gradient);
                 gradient.open();
                 lane.slots[backward.gradient] = memory;
             }
@@ -223,44 +223,46 @@ impl Tape {
             if let (Some(index), Some(slot)) = (input.seed, input.gradient) {
                 let mut memory = std::mem::take(&mut lane.slots[slot]);
                 let len = input.offsets.len();
-                let mut gradient = Gradient { values: &mut memory[..len], accumulate: true };
-                seed(index, &lane.slots[input.slot][..len], &mut gradient);
+                let mut gradient = Gradient { values: &mut memory.values_mut()[..len], accumulate: true };
+                seed(index, &lane.slots[input.slot].values()[..len], &mut gradient);
                 lane.slots[slot] = memory;
             }
         }
     }
 
     fn step_backward(&self, step: &Step, backward: &Backward, lane: &mut Lane, gradients: &mut SharedGradients) {
-        let mut taken: Vec<Vec<f32>> = backward.inputs.iter().map(|place| take(place.as_ref(), &mut lane.slots, gradients)).collect();
+        let mut taken: Vec<Taken> = backward.inputs.iter().map(|place| take(place.as_ref(), &mut lane.slots, gradients)).collect();
         let Lane { slots, scratch } = lane;
-        let wanted = backward.inputs.iter().zip(taken.iter_mut()).map(|(place, memory)| match place {
-            None => None,
-            Some(GradientPlace::Lane { len, accumulate, .. }) => Some(Gradient { values: &mut memory[..*len], accumulate: *accumulate }),
-            Some(GradientPlace::Shared(_)) => Some(Gradient { values: memory, accumulate: true }),
+        let wanted = backward.inputs.iter().zip(taken.iter_mut()).map(|(place, memory)| match (place, memory) {
+            (Some(GradientPlace::Lane { len, accumulate, .. }), Taken::Lane(memory)) => {
+                Some(Gradient { values: &mut memory.values_mut()[..*len], accumulate: *accumulate })
+            }
+            (Some(GradientPlace::Shared(_)), Taken::Shared(memory)) => Some(Gradient { values: memory, accumulate: true }),
+            _ => None,
         });
         let mut wanted: Vec<Option<Gradient<'_>>> = wanted.collect();
         // What the kernel does not read may have been overwritten since.
         let inputs: &[Option<Reference>] = if step.kernel.backward_needs_inputs() { &step.inputs } else { &[] };
-        let output: &[f32] = if step.kernel.backward_needs_output() { &slots[step.output][..step.len] } else { &[] };
+        let output: &[f32] = if step.kernel.backward_needs_output() { &slots[step.output].values()[..step.len] } else { &[] };
         with_inputs(inputs, slots, &self.shared, |inputs| {
             step.kernel.backward(BackwardCall {
                 inputs,
                 output,
-                output_gradient: &slots[backward.gradient][..step.len],
+                output_gradient: &slots[backward.gradient].values()[..step.len],
                 input_gradients: &mut wanted,
                 scratch,
             });
         });
         drop(wanted);
-        for (place, memory) in backward.inputs.iter().zip(&mut taken) {
-            put_back(place.as_ref(), std::mem::take(memory), &mut lane.slots, gradients);
+        for (place, memory) in backward.inputs.iter().zip(taken) {
+            put_back(place.as_ref(), memory, &mut lane.slots, gradients);
         }
     }
 
     /// Gradient of graph input `input` after [`Tape::backward`], row-major; empty where none flows.
     pub fn input_gradient<'a>(&'a self, lane: &'a Lane, input: usize) -> impl Iterator<Item = f32> + 'a {
         let TapeInput { gradient, offsets, .. } = &self.inputs[input];
-        gradient.iter().flat_map(move |slot| offsets.iter().map(move |offset| lane.slots[*slot][*offset]))
+        gradient.iter().flat_map(move |slot| offsets.iter().map(move |offset| lane.slots[*slot].values()[*offset]))
     }
 
     /// Gradients of the parameters, in the order of [`Tape::parameter_mut`]'s elements, from the groups' gradients.
@@ -321,21 +323,28 @@ impl Tape {
     }
 }
 
-fn take(place: Option<&GradientPlace>, slots: &mut [Vec<f32>], gradients: &mut SharedGradients) -> Vec<f32> {
+/// Memory of a gradient while a kernel writes it.
+enum Taken {
+    Nothing,
+    Lane(AlignedBuffer),
+    Shared(Vec<f32>),
+}
+
+fn take(place: Option<&GradientPlace>, slots: &mut [AlignedBuffer], gradients: &mut SharedGradients) -> Taken {
     match place {
-        None => Vec::new(),
-        Some(GradientPlace::Lane { slot, .. }) => std::mem::take(&mut slots[*slot]),
-        Some(GradientPlace::Shared(index)) => gradients.0.get_mut(index).map(std::mem::take).unwrap_or_default(),
+        None => Taken::Nothing,
+        Some(GradientPlace::Lane { slot, .. }) => Taken::Lane(std::mem::take(&mut slots[*slot])),
+        Some(GradientPlace::Shared(index)) => Taken::Shared(gradients.0.get_mut(index).map(std::mem::take).unwrap_or_default()),
     }
 }
 
-fn put_back(place: Option<&GradientPlace>, memory: Vec<f32>, slots: &mut [Vec<f32>], gradients: &mut SharedGradients) {
-    match place {
-        None => {}
-        Some(GradientPlace::Lane { slot, .. }) => slots[*slot] = memory,
-        Some(GradientPlace::Shared(index)) => {
+fn put_back(place: Option<&GradientPlace>, memory: Taken, slots: &mut [AlignedBuffer], gradients: &mut SharedGradients) {
+    match (place, memory) {
+        (Some(GradientPlace::Lane { slot, .. }), Taken::Lane(memory)) => slots[*slot] = memory,
+        (Some(GradientPlace::Shared(index)), Taken::Shared(memory)) => {
             gradients.0.insert(*index, memory);
         }
+        _ => {}
     }
 }
 
@@ -349,11 +358,11 @@ fn prepare(step: &mut Step, shared: &[Vec<f32>]) {
 }
 
 /// Calls `work` with the input slices; omitted inputs are empty.
-fn with_inputs<R>(inputs: &[Option<Reference>], slots: &[Vec<f32>], shared: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> R) -> R {
+fn with_inputs<R>(inputs: &[Option<Reference>], slots: &[AlignedBuffer], shared: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> R) -> R {
     let slice = |input: &Option<Reference>| -> &[f32] {
         match input {
             None => &[],
-            Some(Reference::Lane { slot, len }) => &slots[*slot][..*len],
+            Some(Reference::Lane { slot, len }) => &slots[*slot].values()[..*len],
             Some(Reference::Shared(index)) => &shared[*index],
         }
     };
