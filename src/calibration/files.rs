@@ -36,7 +36,8 @@ impl ExpectedInput {
 }
 
 /// Reads samples for `expected` from a folder that `write_set` made, a folder of PNG or JPEG pictures, a `.safetensors`,
-/// a `.npy` or a `.npz`. Floats are taken as they are; bytes are pixels, mapped to the input's bounds where those are known.
+/// a `.npy` or a `.npz`. Floats are taken as they are; bytes are pixels, mapped to the
+/// input's bounds.
 ///
 /// # Errors
 /// Names the file, and the input that it does not fit.
@@ -160,6 +161,9 @@ fn fill(array: Array, input: &ExpectedInput) -> Result<Samples, String> {
     }
     if let Some(at) = array.elements.iter().position(|x| !x.is_finite()) {
         return Err(format!("element {at} is {}", array.elements[at]));
+    }
+    if array.bytes && input.bounds.is_none() && PictureShape::of(&input.shape).is_some() {
+        return Err("the array holds bytes, but the value range of the input is not known; give --input-range".into());
     }
     let mut elements = array.elements;
     if let (true, Some(bounds)) = (array.bytes, &input.bounds) {

@@ -5,25 +5,29 @@ use std::path::Path;
 
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
-use super::quantize::QuantizeRequest;
+use super::quantize::{Precision, QuantizeRequest};
 use super::synthesize::SynthesizeRequest;
-use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, read_set};
+use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
+use crate::distillation;
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, CompareReport, Cost, FileReport, InspectReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject, SynthesizeReport, dissect,
+    self, CompareReport, Cost, DistillationReport, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA,
+    Stopwatch, Subject, SynthesizeReport, dissect,
 };
-use crate::graph::{Graph, known_shape};
+use crate::execution::Config;
+use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::{self, Model};
-use crate::passes::{bind_shapes, infer_shapes, simplify, single_sample};
-use crate::progress::Progress;
+use crate::passes::{bind_shapes, infer_shapes, macs, simplify, single_sample};
+use crate::pipeline::{self, Budget, Quantized};
+use crate::progress::{Progress, Silent};
+use crate::quantization::{KernelForecast, targets};
+use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::{self, Synthesis};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Samples that `compare` runs on, and `synthesize` makes, where nothing is said.
-const DEFAULT_IMAGES: usize = 64;
-const DEFAULT_STEPS: usize = 300;
-const BATCH: usize = 64;
+/// Samples to synthesize for a comparison where nothing is said.
+const COMPARED_IMAGES: usize = 64;
 
 /// # Errors
 /// If there is no file at `path`: a check to make before anything else.
@@ -43,13 +47,122 @@ fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// TO WIRE: `pipeline::quantize`. Returns the bytes of the quantized model; the report's `output` is filled by the caller.
+/// The bytes of the quantized model, and what was done. `output` is where they will go.
 ///
 /// # Errors
 /// If the model cannot be quantized.
-pub fn quantize(request: &QuantizeRequest, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
-    load(&request.model, progress)?;
-    Err(Error::Internal("the pipeline is not built yet".into()))
+pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
+    let stopwatch = Stopwatch::new(progress);
+    let mut original = load(&request.model, &stopwatch)?;
+    onnx::check_output(&original, output, true)?;
+    refuse_quantized(&original, request)?;
+    pipeline::bind(&mut original, &by_name(&request.shapes))?;
+    let work = match request.precision {
+        Precision::Int8 => to_integers(&original, request, &stopwatch)?,
+        Precision::Fp16 => to_halves(&original, request, &stopwatch)?,
+    };
+    stopwatch.begin("write and compare", 0);
+    let bytes = onnx::to_bytes(&work.model)?;
+    let comparison = compare_result(&original, &work, &bytes, request, &stopwatch)?;
+    stopwatch.end();
+    let report = QuantizeReport {
+        schema: SCHEMA,
+        command: "quantize",
+        version: VERSION,
+        model: file_report(&original),
+        output: FileReport::new(output, &bytes),
+        precision: request.precision.name().into(),
+        target: request.target.clone(),
+        input_range: range_names(&work.inputs),
+        seed: request.seed,
+        kernels: kernel_report(work.kernels),
+        distillation: work.distillation.map(distillation_report),
+        comparison,
+        provenance: work.held_out.provenance,
+        warnings: stopwatch.warnings(),
+        cost: Cost::of(&stopwatch, request.execution.isa),
+    };
+    Ok((bytes, report))
+}
+
+fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {
+    let nodes = model.quantized_nodes();
+    match nodes.first() {
+        Some(first) if !request.requantize => {
+            let others = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
+            Err(Error::Usage(format!("the model is quantized already: it has {first}{others}; --requantize goes on anyway")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn to_integers(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
+    let config = pipeline_config(request)?;
+    let given = match &request.calibration {
+        Some(path) => Some(read_set(path, &expected_inputs(original, path, &request.input_range, config.execution, progress)?)?),
+        None => None,
+    };
+    pipeline::quantize(original, given, &config, progress)
+}
+
+fn to_halves(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
+    let (model, _, held_out, inputs) = pipeline::convert_to_float16(original, !request.fp16_io, &pipeline_config(request)?, progress)?;
+    Ok(Quantized { model, kernels: Vec::new(), distillation: None, held_out, inputs })
+}
+
+fn pipeline_config(request: &QuantizeRequest) -> Result<pipeline::Config> {
+    let target = targets::find(&request.target);
+    Ok(pipeline::Config {
+        target: target.ok_or_else(|| Error::Usage(format!("there is no target `{}`", request.target)))?,
+        observer: Some(request.observer.clone()),
+        exclude: request.exclude.clone(),
+        input_range: request.input_range.clone(),
+        images: request.images,
+        steps: request.steps,
+        distill_steps: request.distill_steps,
+        seed: request.seed,
+        execution: request.execution,
+    })
+}
+
+/// A result that no engine can compare is still a result.
+fn compare_result(
+    original: &Model,
+    work: &Quantized,
+    bytes: &[u8],
+    request: &QuantizeRequest,
+    progress: &dyn Progress,
+) -> Result<Option<evaluation::Comparison>> {
+    let original_bytes = read_again(original)?;
+    let reference = Subject { label: "original", bytes: &original_bytes, path: Some(&original.path), graph: &original.graph };
+    let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
+    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred };
+    match evaluation::compare(&reference, &candidate, &work.held_out, &options) {
+        Ok(comparison) => Ok(Some(comparison)),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => {
+            progress.warn(&format!("the result could not be compared with the original: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn kernel_report(kernels: Vec<KernelForecast>) -> KernelReport {
+    let count = kernels.len();
+    let float = kernels.into_iter().filter(|kernel| !kernel.integer);
+    let float_nodes: Vec<FloatKernel> = float
+        .map(|kernel| FloatKernel { node: kernel.node, operator: kernel.operator, reason: kernel.reason.unwrap_or_default() })
+        .collect();
+    KernelReport { integer: count - float_nodes.len(), float: float_nodes.len(), float_nodes }
+}
+
+fn distillation_report(summary: distillation::Summary) -> DistillationReport {
+    let distillation::Summary { steps, kept_step, loss_before, loss_after, held_out, .. } = summary;
+    DistillationReport { steps, kept_step, loss_before, loss_after, held_out }
+}
+
+fn range_names(inputs: &[Input]) -> String {
+    inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; ")
 }
 
 /// Images for a model, with what pixels 0 and 255 stand for in each input.
@@ -68,7 +181,7 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
         model: file_report(&model),
         folder: String::new(),
         images: synthesis.set.len(),
-        input_range: synthesis.inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; "),
+        input_range: range_names(&synthesis.inputs),
         seed: request.seed,
         final_loss: synthesis.loss.map(|(_, last)| last),
         provenance: synthesis.set.provenance.clone(),
@@ -79,13 +192,14 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
 }
 
 fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<Synthesis> {
-    let mut graph = bound_graph(model, &request.shapes)?;
+    let mut graph = model.graph.clone();
+    bind_shapes(&mut graph, &by_name(&request.shapes))?;
     simplify(&mut graph)?;
-    let samples = request.images.unwrap_or(DEFAULT_IMAGES);
+    let budget = Budget::of(macs(&single_sample(&graph)?));
     let config = synthesis::Config {
-        samples,
-        batch: samples.min(BATCH),
-        steps: request.steps.unwrap_or(DEFAULT_STEPS),
+        samples: request.images.unwrap_or(budget.images),
+        batch: budget.batch,
+        steps: request.steps.unwrap_or(budget.steps),
         seed: request.seed,
         input_range: request.input_range.clone(),
         execution: request.execution,
@@ -95,11 +209,8 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
     Ok(synthesis)
 }
 
-fn bound_graph(model: &Model, shapes: &[InputShape]) -> Result<Graph> {
-    let mut graph = model.graph.clone();
-    let shapes: BTreeMap<String, Vec<usize>> = shapes.iter().map(|input| (input.name.clone(), input.shape.clone())).collect();
-    bind_shapes(&mut graph, &shapes)?;
-    Ok(graph)
+fn by_name(shapes: &[InputShape]) -> BTreeMap<String, Vec<usize>> {
+    shapes.iter().map(|input| (input.name.clone(), input.shape.clone())).collect()
 }
 
 /// What a model is made of.
@@ -138,14 +249,12 @@ fn shaped(graph: &Graph) -> Graph {
 /// If one is no model, or no engine runs both.
 pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<CompareReport> {
     let stopwatch = Stopwatch::new(progress);
-    let reference = load(&request.reference.model, &stopwatch)?;
+    let mut reference = load(&request.reference.model, &stopwatch)?;
     let candidate = load(&request.candidate, &stopwatch)?;
-    let set = match &request.data {
-        Some(path) => read_data(path, &reference, &request.reference)?,
-        None => synthesize_for(&reference, &request.reference, &stopwatch)?.set,
-    };
+    let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    let comparison = compare_models((&reference, "reference"), (&candidate, "candidate"), &set, &request.reference)?;
+    pipeline::bind(&mut reference, &by_name(&request.reference.shapes))?;
+    let comparison = compare_models(&reference, &candidate, &set, request.reference.execution)?;
     stopwatch.end();
     let passed = request.thresholds.missed(&comparison).is_empty();
     Ok(CompareReport {
@@ -163,37 +272,59 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     })
 }
 
-fn read_data(path: &Path, model: &Model, request: &SynthesizeRequest) -> Result<CalibrationSet> {
-    let set = read_set(path, &expected_inputs(model, request)?)?;
-    let count = request.images.unwrap_or(set.len()).min(set.len());
-    Ok(set.slice(0..count))
+fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<CalibrationSet> {
+    let SynthesizeRequest { images, input_range, shapes, execution, .. } = &request.reference;
+    let Some(path) = &request.data else {
+        let images = Some(images.unwrap_or(COMPARED_IMAGES));
+        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.set);
+    };
+    let mut model = model.clone();
+    pipeline::bind(&mut model, &by_name(shapes))?;
+    let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?)?;
+    Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }
 
-fn expected_inputs(model: &Model, request: &SynthesizeRequest) -> Result<Vec<ExpectedInput>> {
-    let graph = single_sample(&bound_graph(model, &request.shapes)?)?;
-    let bounds = match &request.input_range {
-        InputRange::Auto => None,
-        InputRange::Given(range) => Some(range.channels.clone()),
+/// What data must be like to fill the inputs. The range is searched for only where pictures need it.
+fn expected_inputs(
+    model: &Model,
+    path: &Path,
+    range: &InputRange,
+    execution: Config,
+    progress: &dyn Progress,
+) -> Result<Vec<ExpectedInput>> {
+    let mut graph = model.graph.clone();
+    simplify(&mut graph)?;
+    let found = match range {
+        InputRange::Auto if path.is_dir() && !path.join(SET_FILE).exists() => search_bounds(&graph, execution, progress)?,
+        InputRange::Auto => vec![None; graph.inputs.len()],
+        InputRange::Given(range) => vec![Some(range.channels.clone()); graph.inputs.len()],
     };
-    let expect = |value: &crate::graph::Value| {
+    let graph = single_sample(&graph)?;
+    let expect = |(id, bounds): (&ValueId, Option<Bounds>)| {
+        let value = graph.value(*id);
         let shape = value.shape.as_deref().and_then(known_shape).unwrap_or_default();
-        ExpectedInput { name: value.name.clone(), shape, bounds: bounds.clone() }
+        ExpectedInput { name: value.name.clone(), shape, bounds }
     };
-    Ok(graph.inputs.iter().map(|id| expect(graph.value(*id))).collect())
+    Ok(graph.inputs.iter().zip(found).map(expect).collect())
 }
 
-type Labelled<'a> = (&'a Model, &'a str);
+/// What pixels 0 and 255 are to the model, from its first BatchNormalization.
+fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
+    let config = synthesis::Config { samples: 2, batch: 2, steps: 0, seed: 0, input_range: InputRange::Auto, execution };
+    let found = synthesis::synthesize(graph, &config, &Silent)?;
+    let names = range_names(&found.inputs);
+    match found.loss {
+        Some(_) => progress.note(&format!("pictures are mapped to the input range {names}, found from the first BatchNormalization")),
+        None => progress.warn(&format!("pictures are mapped to the input range {names}, an assumption; --input-range sets another")),
+    }
+    Ok(found.inputs.into_iter().map(|input| Some(input.range.channels)).collect())
+}
 
-fn compare_models(
-    (reference, one): Labelled<'_>,
-    (candidate, other): Labelled<'_>,
-    set: &CalibrationSet,
-    request: &SynthesizeRequest,
-) -> Result<evaluation::Comparison> {
+fn compare_models(reference: &Model, candidate: &Model, set: &CalibrationSet, execution: Config) -> Result<evaluation::Comparison> {
     let (reference_bytes, candidate_bytes) = (read_again(reference)?, read_again(candidate)?);
-    let reference = Subject { label: one, bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
-    let candidate = Subject { label: other, bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
-    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Required };
+    let reference = Subject { label: "reference", bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
+    let candidate = Subject { label: "candidate", bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
+    let options = evaluation::Options { execution, runtime: Runtime::Required };
     evaluation::compare(&reference, &candidate, set, &options)
 }
 

@@ -91,7 +91,8 @@ pub fn dissect(graph: &Graph, shaped: &Graph) -> Anatomy {
     for (_, node) in graph.nodes() {
         *operators.entry(operator_name(node)).or_insert(0) += 1;
     }
-    let products: Vec<ProductReport> = graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node)).collect();
+    let products: Vec<ProductReport> =
+        graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node)).collect();
     Anatomy {
         inputs: graph.inputs.iter().map(|id| value(graph, *id)).collect(),
         outputs: graph.outputs.iter().map(|id| value(graph, *id)).collect(),
