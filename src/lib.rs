@@ -18,6 +18,7 @@ pub mod kernels;
 pub mod onnx;
 pub mod ops;
 pub mod passes;
+pub mod pipeline;
 pub mod progress;
 pub mod quantization;
 pub mod random;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::insert::{Student, TunedBias};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId, check};
-use crate::ops::{DequantizeLinear, QuantizeLinear};
+use crate::ops::DequantizeLinear;
 use crate::passes::fold_constants;
 use crate::quantization::QuantPlan;
 use crate::tensor::TensorData;

@@ -266,7 +266,8 @@ mod tests {
     #[test]
     fn reads_files_below_the_folder() {
         let folder = folder();
-        let cases: [(&[i64], &[(&str, &str)], &[u8]); 4] = [
+        type Case<'a> = (&'a [i64], &'a [(&'a str, &'a str)], &'a [u8]);
+        let cases: [Case; 4] = [
             (&[2], &[("location", "w.bin")], &[0, 0, 128, 63, 0, 0, 0, 64]),
             (&[1], &[("location", "./w.bin"), ("offset", "4")], &[0, 0, 0, 64]),
             (&[1], &[("location", "w.bin"), ("offset", "0"), ("length", "4"), ("basepath", "/etc")], &[0, 0, 128, 63]),

@@ -14,7 +14,11 @@ use super::header::{output_opset, read_header};
 use super::messages::ModelProto;
 use super::model::{Limits, Model};
 use super::read_graph::{GraphParts, read_graph};
+use super::read_node;
 use crate::error::{Error, Result};
+
+/// Nodes that one warning names.
+const NAMED_AT_ONCE: usize = 8;
 
 /// Reads the model at `path`, with tensors in other files of its folder.
 ///
@@ -63,8 +67,7 @@ pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Resu
     if external.has_checksums {
         warnings.push("checksums of external data are not verified".to_string());
     }
-    let GraphParts { graph, foreign, notes, warnings: more } = read_graph(&mut proto, &header, limits)?;
-    warnings.extend(more);
+    let GraphParts { graph, foreign, notes } = read_graph(&mut proto, &header, limits)?;
     let mut model = Model {
         graph,
         shell: proto,
@@ -120,12 +123,13 @@ fn raise_opset(model: &mut Model) {
         return;
     }
     model.notes.push(format!("operator set raised from {} to {raised}", model.opset));
-    let default_domain = model.foreign.values().filter(|node| super::read_node::domain(node).is_empty());
-    let left: Vec<String> = default_domain.map(super::read_node::describe).collect();
+    let default_domain = model.foreign.values().filter(|node| read_node::domain(node).is_empty());
+    let left: Vec<String> = default_domain.map(read_node::describe).collect();
     if !left.is_empty() {
-        let nodes = left.join(", ");
-        model
-            .warnings
-            .push(format!("operator set raised to {raised}, but these nodes are kept as operator set {} wrote them: {nodes}", model.opset));
+        let more = left.len().saturating_sub(NAMED_AT_ONCE);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let nodes = left[..left.len().min(NAMED_AT_ONCE)].join(", ");
+        let old = model.opset;
+        model.warnings.push(format!("operator set raised to {raised}, but these nodes are kept as set {old} wrote them: {nodes}{more}"));
     }
 }

@@ -1,7 +1,7 @@
 //! ONNX files in and out. Only this module knows protobuf; the rest of the crate sees a [`Graph`](crate::graph::Graph).
 //!
-//! [`load`] reads a file into a [`Model`]: a graph in the form of operator sets 13 to 17 (or the file's own, where it is
-//! newer), and whatever else the file says, kept for [`save`]. Files are not trusted: sizes are checked before anything is
+//! [`load()`] reads a file into a [`Model`]: a graph in the form of operator sets 13 to 17 (or the file's own, where it is
+//! newer), and whatever else the file says, kept for [`save()`]. Files are not trusted: sizes are checked before anything is
 //! allocated, and what is malformed is refused by name.
 
 mod attribute_proto;

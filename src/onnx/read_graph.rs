@@ -19,7 +19,6 @@ pub struct GraphParts {
     /// Nodes that are carried through, by name.
     pub foreign: BTreeMap<String, NodeProto>,
     pub notes: Vec<String>,
-    pub warnings: Vec<String>,
 }
 
 /// Takes nodes, initializers and inner value descriptions out of `model` and makes a graph of them.
@@ -134,8 +133,9 @@ impl<'a> Reader<'a> {
             };
             node.name = Some(unique);
         }
-        if !again.is_empty() {
-            self.notes.push(format!("{} nodes without a name of their own were named", again.len()));
+        let named = again.iter().filter(|index| !is_constant(&nodes[**index])).count();
+        if named > 0 {
+            self.notes.push(format!("{named} nodes without a name of their own were named"));
         }
     }
 
@@ -168,6 +168,9 @@ impl<'a> Reader<'a> {
             }
             let (data_type, shape) =
                 value_info::read(info).map_err(|kind| Error::Unsupported(vec![format!("graph input `{name}`: {kind}")]))?;
+            if data_type.is_none() {
+                return Err(Error::InvalidModel(format!("graph input `{name}` has no element type")));
+            }
             let value = self.graph.add_value(name.clone(), data_type, shape);
             self.graph.inputs.push(value);
             self.values.insert(name, value);
@@ -316,7 +319,7 @@ impl<'a> Reader<'a> {
             self.notes.push("nodes did not stand in execution order and were sorted".to_string());
         }
         check(&self.graph)?;
-        Ok(GraphParts { graph: self.graph, foreign: self.foreign, notes: self.notes, warnings: Vec::new() })
+        Ok(GraphParts { graph: self.graph, foreign: self.foreign, notes: self.notes })
     }
 }
 

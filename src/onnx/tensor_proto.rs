@@ -53,11 +53,10 @@ pub fn checked_shape(dims: &[i64], limit: u64) -> Result<(Vec<usize>, u64), Refu
     for dim in dims {
         shape.push(usize::try_from(*dim).map_err(|_| format!("dims {dims:?}: {dim} is negative"))?);
     }
-    if shape.contains(&0) {
-        return Ok((shape, 0));
-    }
-    let count = shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim as u64)).filter(|count| *count <= limit);
+    let nonzero = shape.iter().filter(|dim| **dim != 0);
+    let count = nonzero.map(|dim| *dim as u64).try_fold(1, u64::checked_mul).filter(|count| *count <= limit);
     let count = count.ok_or_else(|| format!("dims {dims:?} are more than the limit of {limit} elements"))?;
+    let count = if shape.contains(&0) { 0 } else { count };
     Ok((shape, count))
 }
 
@@ -261,6 +260,7 @@ mod tests {
             (tensor(1, &[-1]), "-1 is negative"),
             (tensor(1, &[1 << 40, 1 << 40]), "more than the limit"),
             (tensor(1, &[1 << 32]), "more than the limit"),
+            (tensor(1, &[0, 1 << 40, 1 << 40]), "more than the limit"),
             (tensor(1, &[2]), "need 2 numbers in float_data, which has 0"),
             (raw(tensor(1, &[2]), &[0; 7]), "need 8 bytes of raw_data, which has 7"),
             (raw(TensorProto { float_data: vec![1.0], ..tensor(1, &[1]) }, &[0; 4]), "raw_data and float_data at once"),

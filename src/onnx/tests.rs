@@ -145,6 +145,7 @@ fn refuses_models_that_contradict_themselves() {
         ("domain `other` is not in opset_import", changed(|_, g| g.node[1].domain = Some("other".into()))),
         ("names no operator", changed(|_, g| g.node[1].op_type = None)),
         ("graph input `x`: a sequence", changed(|_, g| g.input[0].r#type = Some(sequence()))),
+        ("graph input `x` has no element type", changed(|_, g| g.input[0].r#type = None)),
         ("longer than the limit", changed(|_, g| g.node[1].name = Some("n".repeat(70_000)))),
         ("no graph", ModelProto { graph: None, ..convolution() }),
     ];

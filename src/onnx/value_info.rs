@@ -40,9 +40,7 @@ pub fn patched(info: &ValueInfoProto, data_type: Option<DataType>) -> ValueInfoP
     let mut info = info.clone();
     let tensor = info.r#type.as_mut().and_then(|r#type| r#type.tensor_type.as_mut());
     if let (Some(tensor), Some(data_type)) = (tensor, data_type) {
-        if tensor.elem_type != Some(data_type.code()) {
-            tensor.elem_type = Some(data_type.code());
-        }
+        tensor.elem_type = Some(data_type.code());
     }
     info
 }

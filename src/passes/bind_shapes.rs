@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{fold_constants, infer_shapes, resolve_reshapes};
+use super::{fold_constants, infer_shapes};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Graph};
 
@@ -59,11 +59,7 @@ pub fn single_sample(graph: &Graph) -> Result<Graph> {
         let known = shape.iter().map(|dim| Dim::Known(dim.known().unwrap_or(1)));
         sample.set_facts(*input, value.data_type, Some(known.collect()));
     }
-    for _ in 0..3 {
-        infer_shapes(&mut sample)?;
-        fold_constants(&mut sample)?;
-    }
-    resolve_reshapes(&mut sample)?;
+    fold_constants(&mut sample)?;
     infer_shapes(&mut sample)?;
     Ok(sample)
 }

@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
-use crate::ops::operator::{FILL, Implementation, Layout, Operand, Site};
+use crate::ops::operator::{FILL, Facts, Implementation, Layout, Operand, Site};
 use crate::ops::{DequantizeLinear, Foreign};
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
@@ -26,7 +26,10 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
         {
             continue;
         }
-        let Some(tensors) = evaluate(graph, &node)? else { continue };
+        let Some(tensors) = evaluate(graph, &node)? else {
+            infer_node(graph, &node);
+            continue;
+        };
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
         graph.remove_node(id);
         for (output, tensor) in outputs.into_iter().zip(tensors) {
@@ -35,6 +38,18 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
     }
     graph.remove_dead_nodes(&[]);
     check(graph)
+}
+
+/// Notes what is known of the outputs, so that nodes behind can be folded in the same sweep. What cannot be told yet stays
+/// open; `infer_shapes` judges it when all is folded.
+fn infer_node(graph: &mut Graph, node: &Node) {
+    let facts: Option<Vec<_>> = node.inputs.iter().map(|value| value.map(|value| super::fact_of(graph, value)).map_or(Some(None), |fact| fact.map(Some))).collect();
+    let outputs = facts.and_then(|facts| node.operator.infer(&Facts(&facts)).ok());
+    for (output, fact) in node.outputs.iter().zip(outputs.unwrap_or_default()) {
+        if let Some(output) = output {
+            graph.set_facts(*output, Some(fact.data_type), Some(fact.shape));
+        }
+    }
 }
 
 /// The outputs of `node`, if its inputs are constants or do not matter.
@@ -51,7 +66,11 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
     if node.inputs.iter().zip(&facts).any(|(value, fact)| value.is_some() && fact.is_none()) {
         return Ok(None);
     }
-    let outputs = node.operator.infer(&crate::ops::operator::Facts(&facts)).map_err(refuse)?;
+    let outputs = match node.operator.infer(&Facts(&facts)) {
+        Ok(outputs) => outputs,
+        Err(reason) if all_constant => return Err(refuse(reason)),
+        Err(_) => return Ok(None),
+    };
     let mut layouts = Vec::new();
     for fact in &outputs {
         let Some(shape) = known_shape(&fact.shape) else { return Ok(None) };

@@ -31,10 +31,7 @@ pub use resolve_reshapes::resolve_reshapes;
 /// # Errors
 /// If the graph is not sound.
 pub fn simplify(graph: &mut Graph) -> Result<()> {
-    infer_shapes(graph)?;
     fold_constants(graph)?;
-    // Folded numbers make more shapes known, and those more numbers.
-    infer_shapes(graph)?;
     resolve_reshapes(graph)?;
     fold_constants(graph)?;
     infer_shapes(graph)?;

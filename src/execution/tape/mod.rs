@@ -239,10 +239,13 @@ impl Tape {
             Some(GradientPlace::Shared(_)) => Some(Gradient { values: memory, accumulate: true }),
         });
         let mut wanted: Vec<Option<Gradient<'_>>> = wanted.collect();
-        with_inputs(&step.inputs, slots, &self.shared, |inputs| {
+        // What the kernel does not read may have been overwritten since.
+        let inputs: &[Option<Reference>] = if step.kernel.backward_needs_inputs() { &step.inputs } else { &[] };
+        let output: &[f32] = if step.kernel.backward_needs_output() { &slots[step.output][..step.len] } else { &[] };
+        with_inputs(inputs, slots, &self.shared, |inputs| {
             step.kernel.backward(BackwardCall {
                 inputs,
-                output: &slots[step.output][..step.len],
+                output,
                 output_gradient: &slots[backward.gradient][..step.len],
                 input_gradients: &mut wanted,
                 scratch,

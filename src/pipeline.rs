@@ -1,0 +1,251 @@
+//! The whole story on one page: load → simplify → synthesize → prepare → plan → calibrate → insert → distill → seal.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
+use crate::distillation::{self, Rates, distill};
+use crate::emit::{Float16Report, insert, seal, to_float16, verify};
+use crate::error::{Error, Result};
+use crate::execution::{self, observe};
+use crate::graph::{Graph, ValueId, known_shape};
+use crate::onnx::Model;
+use crate::passes::{bind_shapes, macs, prepare, simplify, single_sample};
+use crate::progress::Progress;
+use crate::quantization::{KernelForecast, Target, plan, target::Placement};
+use crate::random::Random;
+use crate::synthesis::input::Input;
+use crate::synthesis::input_range::{InputRange, PixelRange};
+use crate::synthesis::{self, synthesize};
+use crate::tensor::DataType;
+
+/// How to quantize to integers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub target: Target,
+    /// Name of an observer; the first one if not given.
+    pub observer: Option<String>,
+    pub exclude: Vec<String>,
+    pub input_range: InputRange,
+    /// Images to synthesize, or to take of those given; chosen from the model if not said.
+    pub images: Option<usize>,
+    pub steps: Option<usize>,
+    /// 0: no distillation.
+    pub distill_steps: Option<usize>,
+    pub seed: u64,
+    pub execution: execution::Config,
+}
+
+/// A quantized model and how it came about.
+pub struct Quantized {
+    pub model: Model,
+    /// The float graph that it is held against.
+    pub kernels: Vec<KernelForecast>,
+    pub distillation: Option<distillation::Summary>,
+    /// Samples that neither calibration nor distillation has seen.
+    pub held_out: CalibrationSet,
+    pub inputs: Vec<Input>,
+}
+
+/// Work that a model gets, from its multiplications per sample: budgets are steps, never clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub images: usize,
+    pub batch: usize,
+    pub steps: usize,
+    pub distill_steps: usize,
+}
+
+/// Samples of one distillation step.
+const DISTILL_BATCH: usize = 16;
+
+impl Budget {
+    /// A step of synthesis costs about four multiplications' worth for each one of the model, a step of distillation eight.
+    pub fn of(macs: u64) -> Budget {
+        let macs = macs.max(1) as f64;
+        let images = if macs < 3e8 { 256 } else if macs < 1e9 { 128 } else { 64 };
+        let steps = (1.5e12 / (macs * images as f64)).clamp(50.0, 150.0) as usize;
+        let distill_steps = (4e11 / (macs * DISTILL_BATCH as f64)).clamp(120.0, 600.0) as usize;
+        Budget { images, batch: 64, steps, distill_steps }
+    }
+}
+
+/// Quantizes `model` to integers, on `given` samples or on synthesized ones.
+///
+/// # Errors
+/// If the model is not sound, something in it cannot be computed that must be, or nothing can be quantized.
+pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Quantized> {
+    let mut teacher = model.graph.clone();
+    simplify(&mut teacher)?;
+    let budget = Budget::of(macs(&single_sample(&teacher)?));
+    let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
+    let held_out = (set.len() / 8).clamp(1, 32).min(set.len() - 1);
+    let (set, held_out) = (set.slice(0..set.len() - held_out), set.slice(set.len() - held_out..set.len()));
+    prepare(&mut teacher)?;
+    let plan = plan(&teacher, &config.target, &config.exclude)?;
+    let name = config.observer.as_deref().unwrap_or("mse");
+    let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
+    let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
+    let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), input_range, &config.execution, progress)?;
+    let mut graph = teacher.clone();
+    let student = insert(&mut graph, &plan, &ranges)?;
+    let steps = config.distill_steps.unwrap_or(budget.distill_steps);
+    let mut summary = None;
+    if steps > 0 && set.len() >= 16 {
+        let config = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
+        let found = distill(&teacher, &mut graph, &student, &set, &inputs, &config, progress)?;
+        if found.kept_step == 0 {
+            progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
+        }
+        summary = Some(found);
+    } else if steps > 0 {
+        progress.warn(&format!("{} samples are too few to distill on: the quantized model was not tuned", set.len()));
+    }
+    seal(&mut graph, &plan, &student)?;
+    let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
+    let mut quantized = model.with_graph(graph);
+    describe(&mut quantized, model, &set.provenance, config, summary.as_ref());
+    Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs })
+}
+
+/// The samples to work on: those given, as many as asked for, or synthesized ones.
+fn samples(
+    teacher: &Graph,
+    given: Option<CalibrationSet>,
+    budget: &Budget,
+    model: &Model,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<(CalibrationSet, Vec<Input>)> {
+    if let Some(set) = given {
+        let set = set.slice(0..config.images.unwrap_or(set.len()).min(set.len()));
+        if set.len() < 2 {
+            return Err(Error::Data("at least two samples are needed".to_string()));
+        }
+        let inputs = set.inputs.iter().map(observed_input).collect();
+        return Ok((set, inputs));
+    }
+    let config = synthesis::Config {
+        samples: config.images.unwrap_or(budget.images).max(2),
+        batch: budget.batch,
+        steps: config.steps.unwrap_or(budget.steps),
+        seed: config.seed,
+        input_range: config.input_range.clone(),
+        execution: config.execution,
+    };
+    let mut synthesis = synthesize(teacher, &config, progress)?;
+    synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
+    Ok((synthesis.set, synthesis.inputs))
+}
+
+/// An input whose range is what its samples show.
+fn observed_input(samples: &Samples) -> Input {
+    let low = samples.elements.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = samples.elements.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    Input { name: samples.name.clone(), shape: samples.shape.clone(), range: PixelRange::uniform("observed", low, high.max(low + 1e-6)) }
+}
+
+/// What the finished graph will run as integers; reasons of the plan come first, since it knows what was excluded.
+fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, progress: &dyn Progress) -> Vec<KernelForecast> {
+    let reasons: HashMap<&str, &Option<String>> = planned.iter().map(|kernel| (kernel.node.as_str(), &kernel.reason)).collect();
+    let mut kernels = verify(graph, target);
+    for kernel in &mut kernels {
+        if let (Some(Some(reason)), false) = (reasons.get(kernel.node.as_str()), kernel.integer) {
+            kernel.reason = Some(reason.clone());
+        } else if !kernel.integer && target.placement == Placement::Everywhere {
+            let reason = kernel.reason.as_deref().unwrap_or("unknown");
+            progress.warn(&format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
+        }
+    }
+    kernels
+}
+
+/// Provenance in the file: how to make it again. No times, paths or thread counts.
+fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config: &Config, summary: Option<&distillation::Summary>) {
+    let mut entries = vec![
+        ("zeroq.version", env!("CARGO_PKG_VERSION").to_string()),
+        ("zeroq.input_sha256", original.sha256.clone()),
+        ("zeroq.precision", "int8".to_string()),
+        ("zeroq.target", config.target.name.to_string()),
+        ("zeroq.seed", config.seed.to_string()),
+        ("zeroq.calibration", source.source.clone()),
+        ("zeroq.isa", config.execution.isa.name().to_string()),
+    ];
+    if let Some(steps) = source.steps {
+        entries.push(("zeroq.synthesis_steps", steps.to_string()));
+    }
+    entries.push(("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()));
+    for (key, value) in entries {
+        quantized.set_metadata(key, &value);
+    }
+}
+
+/// Samples on which magnitudes are measured before numbers become float16.
+const FLOAT16_PROBES: usize = 8;
+
+/// Converts `model` to float16. Inputs and outputs stay float32 if `keep_io`. Its operator set stays.
+///
+/// # Errors
+/// If the model is not sound.
+pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progress: &dyn Progress) -> Result<(Model, Float16Report, CalibrationSet, Vec<Input>)> {
+    let mut graph = model.graph.clone();
+    simplify(&mut graph)?;
+    let synthesis = synthesis::Config {
+        samples: FLOAT16_PROBES,
+        batch: FLOAT16_PROBES,
+        steps: 0,
+        seed: config.seed,
+        input_range: config.input_range.clone(),
+        execution: config.execution,
+    };
+    let probes = synthesize(&graph, &synthesis, progress)?;
+    prepare(&mut graph)?;
+    let largest = magnitudes(&graph, &probes.set, config, progress)?;
+    let report = to_float16(&mut graph, keep_io, &largest)?;
+    if report.clamped > 0 {
+        progress.warn(&format!("{} weights beyond ±65504 were clamped", report.clamped));
+    }
+    for (node, reason) in &report.kept {
+        progress.warn(&format!("node `{node}` stays float32: {reason}"));
+    }
+    let mut converted = model.with_graph(graph);
+    for (key, value) in [("zeroq.version", env!("CARGO_PKG_VERSION")), ("zeroq.input_sha256", &model.sha256), ("zeroq.precision", "fp16")] {
+        converted.set_metadata(key, value);
+    }
+    Ok((converted, report, probes.set, probes.inputs))
+}
+
+/// Largest magnitude of every float value that can be computed.
+fn magnitudes(graph: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Result<HashMap<ValueId, f32>> {
+    let sample = single_sample(graph)?;
+    let made = sample.nodes().flat_map(|(_, node)| node.outputs.iter().flatten().copied().collect::<Vec<_>>());
+    let float = |value: &ValueId| graph.value(*value).data_type == Some(DataType::F32) && known_shape(sample.value(*value).shape.as_deref().unwrap_or_default()).is_some();
+    let values: Vec<ValueId> = made.filter(float).collect();
+    let mut largest = vec![0.0f32; values.len()];
+    let found = observe(graph, &values, set, &config.execution, &mut |_, elements| {
+        for (largest, elements) in largest.iter_mut().zip(elements) {
+            *largest = elements.iter().fold(*largest, |most, x| most.max(x.abs()));
+        }
+    });
+    if let Err(error) = found {
+        progress.warn(&format!("magnitudes could not be measured, so no node is kept from overflow: {error}"));
+        return Ok(HashMap::new());
+    }
+    Ok(values.into_iter().zip(largest).collect())
+}
+
+/// Binds the shapes that the user gave.
+///
+/// # Errors
+/// If one does not fit.
+pub fn bind(model: &mut Model, shapes: &BTreeMap<String, Vec<usize>>) -> Result<()> {
+    bind_shapes(&mut model.graph, shapes)
+}
+
+/// A random set of `count` samples in the range of `inputs`, for tests and first looks.
+pub fn procedural_set(inputs: &[Input], count: usize, seed: u64) -> CalibrationSet {
+    let samples = inputs.iter().enumerate().map(|(stream, input)| {
+        let mut random = Random::new(seed, stream as u64);
+        Samples { name: input.name.clone(), shape: input.shape.clone(), elements: (0..count).flat_map(|_| input.procedural(&mut random)).collect() }
+    });
+    CalibrationSet { inputs: samples.collect(), provenance: Provenance { source: "dead-leaves".to_string(), ..Provenance::default() } }
+}
