@@ -1,18 +1,17 @@
 //! The whole story on one page: load → simplify → synthesize → prepare → plan → calibrate → insert → distill → seal.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
 use crate::distillation::{self, Rates, distill};
-use crate::emit::{Float16Report, insert, seal, to_float16, verify};
+use crate::emit::{insert, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
 use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::Model;
-use crate::passes::{bind_shapes, macs, prepare, simplify, single_sample};
+use crate::passes::{macs, prepare, simplify, single_sample};
 use crate::progress::Progress;
 use crate::quantization::{KernelForecast, Target, plan, target::Placement};
-use crate::random::Random;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::{self, synthesize};
@@ -38,7 +37,7 @@ pub struct Config {
 /// A quantized model and how it came about.
 pub struct Quantized {
     pub model: Model,
-    /// The float graph that it is held against.
+    /// What will run as integers.
     pub kernels: Vec<KernelForecast>,
     pub distillation: Option<distillation::Summary>,
     /// Samples that neither calibration nor distillation has seen.
@@ -62,7 +61,13 @@ impl Budget {
     /// A step of synthesis costs about four multiplications' worth for each one of the model, a step of distillation eight.
     pub fn of(macs: u64) -> Budget {
         let macs = macs.max(1) as f64;
-        let images = if macs < 3e8 { 256 } else if macs < 1e9 { 128 } else { 64 };
+        let images = if macs < 3e8 {
+            256
+        } else if macs < 1e9 {
+            128
+        } else {
+            64
+        };
         let steps = (1.5e12 / (macs * images as f64)).clamp(50.0, 150.0) as usize;
         let distill_steps = (4e11 / (macs * DISTILL_BATCH as f64)).clamp(120.0, 600.0) as usize;
         Budget { images, batch: 64, steps, distill_steps }
@@ -91,7 +96,8 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let steps = config.distill_steps.unwrap_or(budget.distill_steps);
     let mut summary = None;
     if steps > 0 && set.len() >= 16 {
-        let config = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
+        let config =
+            distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
         let found = distill(&teacher, &mut graph, &student, &set, &inputs, &config, progress)?;
         if found.kept_step == 0 {
             progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
@@ -186,7 +192,7 @@ const FLOAT16_PROBES: usize = 8;
 ///
 /// # Errors
 /// If the model is not sound.
-pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progress: &dyn Progress) -> Result<(Model, Float16Report, CalibrationSet, Vec<Input>)> {
+pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progress: &dyn Progress) -> Result<Quantized> {
     let mut graph = model.graph.clone();
     simplify(&mut graph)?;
     let synthesis = synthesis::Config {
@@ -211,14 +217,17 @@ pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progres
     for (key, value) in [("zeroq.version", env!("CARGO_PKG_VERSION")), ("zeroq.input_sha256", &model.sha256), ("zeroq.precision", "fp16")] {
         converted.set_metadata(key, value);
     }
-    Ok((converted, report, probes.set, probes.inputs))
+    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out: probes.set, inputs: probes.inputs })
 }
 
 /// Largest magnitude of every float value that can be computed.
 fn magnitudes(graph: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Result<HashMap<ValueId, f32>> {
     let sample = single_sample(graph)?;
     let made = sample.nodes().flat_map(|(_, node)| node.outputs.iter().flatten().copied().collect::<Vec<_>>());
-    let float = |value: &ValueId| graph.value(*value).data_type == Some(DataType::F32) && known_shape(sample.value(*value).shape.as_deref().unwrap_or_default()).is_some();
+    let float = |value: &ValueId| {
+        graph.value(*value).data_type == Some(DataType::F32)
+            && known_shape(sample.value(*value).shape.as_deref().unwrap_or_default()).is_some()
+    };
     let values: Vec<ValueId> = made.filter(float).collect();
     let mut largest = vec![0.0f32; values.len()];
     let found = observe(graph, &values, set, &config.execution, &mut |_, elements| {
@@ -231,21 +240,4 @@ fn magnitudes(graph: &Graph, set: &CalibrationSet, config: &Config, progress: &d
         return Ok(HashMap::new());
     }
     Ok(values.into_iter().zip(largest).collect())
-}
-
-/// Binds the shapes that the user gave.
-///
-/// # Errors
-/// If one does not fit.
-pub fn bind(model: &mut Model, shapes: &BTreeMap<String, Vec<usize>>) -> Result<()> {
-    bind_shapes(&mut model.graph, shapes)
-}
-
-/// A random set of `count` samples in the range of `inputs`, for tests and first looks.
-pub fn procedural_set(inputs: &[Input], count: usize, seed: u64) -> CalibrationSet {
-    let samples = inputs.iter().enumerate().map(|(stream, input)| {
-        let mut random = Random::new(seed, stream as u64);
-        Samples { name: input.name.clone(), shape: input.shape.clone(), elements: (0..count).flat_map(|_| input.procedural(&mut random)).collect() }
-    });
-    CalibrationSet { inputs: samples.collect(), provenance: Provenance { source: "dead-leaves".to_string(), ..Provenance::default() } }
 }

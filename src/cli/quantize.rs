@@ -13,6 +13,7 @@ use super::{Context, Outcome, work};
 use crate::calibration::observers;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
+use crate::pipeline;
 use crate::progress::Progress;
 use crate::quantization::targets;
 use crate::synthesis::input_range::InputRange;
@@ -150,6 +151,25 @@ pub struct QuantizeRequest {
     pub fp16_io: bool,
     pub requantize: bool,
     pub execution: crate::execution::Config,
+}
+
+impl QuantizeRequest {
+    /// # Errors
+    /// If there is no such target.
+    pub fn config(&self) -> Result<pipeline::Config> {
+        let target = targets::find(&self.target).ok_or_else(|| Error::Usage(format!("there is no target `{}`", self.target)))?;
+        Ok(pipeline::Config {
+            target,
+            observer: Some(self.observer.clone()),
+            exclude: self.exclude.clone(),
+            input_range: self.input_range.clone(),
+            images: self.images,
+            steps: self.steps,
+            distill_steps: self.distill_steps,
+            seed: self.seed,
+            execution: self.execution,
+        })
+    }
 }
 
 impl QuantizeArguments {

@@ -8,11 +8,10 @@ use super::compare::CompareRequest;
 use super::quantize::{Precision, QuantizeRequest};
 use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
-use crate::distillation;
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, CompareReport, Cost, DistillationReport, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA,
-    Stopwatch, Subject, SynthesizeReport, dissect,
+    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject,
+    SynthesizeReport, dissect,
 };
 use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
@@ -20,7 +19,7 @@ use crate::onnx::{self, Model};
 use crate::passes::{bind_shapes, infer_shapes, macs, simplify, single_sample};
 use crate::pipeline::{self, Budget, Quantized};
 use crate::progress::{Progress, Silent};
-use crate::quantization::{KernelForecast, targets};
+use crate::quantization::KernelForecast;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::{self, Synthesis};
@@ -56,10 +55,10 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     let mut original = load(&request.model, &stopwatch)?;
     onnx::check_output(&original, output, true)?;
     refuse_quantized(&original, request)?;
-    pipeline::bind(&mut original, &by_name(&request.shapes))?;
+    bind_shapes(&mut original.graph, &by_name(&request.shapes))?;
     let work = match request.precision {
         Precision::Int8 => to_integers(&original, request, &stopwatch)?,
-        Precision::Fp16 => to_halves(&original, request, &stopwatch)?,
+        Precision::Fp16 => pipeline::convert_to_float16(&original, !request.fp16_io, &request.config()?, &stopwatch)?,
     };
     stopwatch.begin("write and compare", 0);
     let bytes = onnx::to_bytes(&work.model)?;
@@ -76,7 +75,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         input_range: range_names(&work.inputs),
         seed: request.seed,
         kernels: kernel_report(work.kernels),
-        distillation: work.distillation.map(distillation_report),
+        distillation: work.distillation,
         comparison,
         provenance: work.held_out.provenance,
         warnings: stopwatch.warnings(),
@@ -87,42 +86,23 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
 
 fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {
     let nodes = model.quantized_nodes();
-    match nodes.first() {
-        Some(first) if !request.requantize => {
-            let others = if nodes.len() > 1 { format!(" and {} more", nodes.len() - 1) } else { String::new() };
-            Err(Error::Usage(format!("the model is quantized already: it has {first}{others}; --requantize goes on anyway")))
-        }
-        _ => Ok(()),
+    if nodes.is_empty() || request.requantize {
+        return Ok(());
     }
+    let shown = nodes.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    Err(Error::Usage(format!(
+        "the model is already quantized: {} nodes such as {shown}; start from the float model, or pass --requantize to quantize the rest",
+        nodes.len()
+    )))
 }
 
 fn to_integers(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
-    let config = pipeline_config(request)?;
+    let config = request.config()?;
     let given = match &request.calibration {
         Some(path) => Some(read_set(path, &expected_inputs(original, path, &request.input_range, config.execution, progress)?)?),
         None => None,
     };
     pipeline::quantize(original, given, &config, progress)
-}
-
-fn to_halves(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
-    let (model, _, held_out, inputs) = pipeline::convert_to_float16(original, !request.fp16_io, &pipeline_config(request)?, progress)?;
-    Ok(Quantized { model, kernels: Vec::new(), distillation: None, held_out, inputs })
-}
-
-fn pipeline_config(request: &QuantizeRequest) -> Result<pipeline::Config> {
-    let target = targets::find(&request.target);
-    Ok(pipeline::Config {
-        target: target.ok_or_else(|| Error::Usage(format!("there is no target `{}`", request.target)))?,
-        observer: Some(request.observer.clone()),
-        exclude: request.exclude.clone(),
-        input_range: request.input_range.clone(),
-        images: request.images,
-        steps: request.steps,
-        distill_steps: request.distill_steps,
-        seed: request.seed,
-        execution: request.execution,
-    })
 }
 
 /// A result that no engine can compare is still a result.
@@ -154,11 +134,6 @@ fn kernel_report(kernels: Vec<KernelForecast>) -> KernelReport {
         .map(|kernel| FloatKernel { node: kernel.node, operator: kernel.operator, reason: kernel.reason.unwrap_or_default() })
         .collect();
     KernelReport { integer: count - float_nodes.len(), float: float_nodes.len(), float_nodes }
-}
-
-fn distillation_report(summary: distillation::Summary) -> DistillationReport {
-    let distillation::Summary { steps, kept_step, loss_before, loss_after, held_out, .. } = summary;
-    DistillationReport { steps, kept_step, loss_before, loss_after, held_out }
 }
 
 fn range_names(inputs: &[Input]) -> String {
@@ -253,7 +228,7 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     let candidate = load(&request.candidate, &stopwatch)?;
     let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    pipeline::bind(&mut reference, &by_name(&request.reference.shapes))?;
+    bind_shapes(&mut reference.graph, &by_name(&request.reference.shapes))?;
     let comparison = compare_models(&reference, &candidate, &set, request.reference.execution)?;
     stopwatch.end();
     let passed = request.thresholds.missed(&comparison).is_empty();
@@ -279,7 +254,7 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
         return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.set);
     };
     let mut model = model.clone();
-    pipeline::bind(&mut model, &by_name(shapes))?;
+    bind_shapes(&mut model.graph, &by_name(shapes))?;
     let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?)?;
     Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }

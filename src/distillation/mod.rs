@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 /// What distillation did. Losses are noise-to-signal ratios averaged over layers and outputs, on held-out samples.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Summary {
     pub steps: usize,
     pub loss_before: f64,

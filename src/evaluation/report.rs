@@ -81,17 +81,6 @@ pub struct KernelReport {
     pub float_nodes: Vec<FloatKernel>,
 }
 
-/// How the result was tuned. Losses are noise-to-signal ratios on samples held out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DistillationReport {
-    pub steps: usize,
-    /// Step whose state was kept; 0 if tuning did not help.
-    pub kept_step: usize,
-    pub loss_before: f64,
-    pub loss_after: f64,
-    pub held_out: usize,
-}
-
 /// One stage of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageReport {
@@ -138,7 +127,7 @@ pub struct QuantizeReport {
     pub seed: u64,
     pub kernels: KernelReport,
     /// `None` where nothing was tuned.
-    pub distillation: Option<DistillationReport>,
+    pub distillation: Option<crate::distillation::Summary>,
     /// Original against result, on images that were not used for tuning.
     pub comparison: Option<Comparison>,
     pub provenance: Provenance,

@@ -43,7 +43,8 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
 /// Notes what is known of the outputs, so that nodes behind can be folded in the same sweep. What cannot be told yet stays
 /// open; `infer_shapes` judges it when all is folded.
 fn infer_node(graph: &mut Graph, node: &Node) {
-    let facts: Option<Vec<_>> = node.inputs.iter().map(|value| value.map(|value| super::fact_of(graph, value)).map_or(Some(None), |fact| fact.map(Some))).collect();
+    let facts: Option<Vec<_>> =
+        node.inputs.iter().map(|value| value.map(|value| super::fact_of(graph, value)).map_or(Some(None), |fact| fact.map(Some))).collect();
     let outputs = facts.and_then(|facts| node.operator.infer(&Facts(&facts)).ok());
     for (output, fact) in node.outputs.iter().zip(outputs.unwrap_or_default()) {
         if let Some(output) = output {
