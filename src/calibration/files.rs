@@ -282,10 +282,16 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_pixels() {
-        let input = ExpectedInput { name: "x".into(), shape: vec![1, 2, 1, 1], bounds: Some(vec![(0.0, 1.0), (-1.0, 1.0)]) };
-        let array = Array { shape: vec![2, 2, 1, 1], elements: vec![255.0, 0.0, 0.0, 255.0], bytes: true };
-        assert_eq!(fill(array, &input).unwrap().elements, [1.0, -1.0, 0.0, 1.0]);
+    fn bytes_are_pixels_in_either_layout() {
+        let bounds = Some(vec![(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]);
+        for (shape, want) in [([1, 3, 1, 2], [1.0, 0.0, 1.0, -1.0, 255.0, 0.0]), ([1, 2, 1, 3], [1.0, -1.0, 255.0, 0.0, 1.0, 0.0])] {
+            let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone() };
+            let elements = vec![255.0, 0.0, 255.0, 0.0, 255.0, 0.0];
+            let filled = fill(Array { shape: shape.to_vec(), elements, bytes: true }, &input).unwrap();
+            assert_eq!(filled.elements, want, "{shape:?}");
+            let unknown = ExpectedInput { bounds: None, ..input };
+            assert!(fill(Array { shape: shape.to_vec(), elements: vec![0.0; 6], bytes: true }, &unknown).is_err());
+        }
     }
 
     #[test]
