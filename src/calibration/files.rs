@@ -36,7 +36,8 @@ impl ExpectedInput {
 }
 
 /// Reads samples for `expected` from a folder that `write_set` made, a folder of PNG or JPEG pictures, a `.safetensors`,
-/// a `.npy` or a `.npz`. Floats are taken as they are; bytes are pixels, mapped to the input's bounds where those are known.
+/// a `.npy` or a `.npz`. Floats are taken as they are; bytes are pixels, mapped to the
+/// input's bounds.
 ///
 /// # Errors
 /// Names the file, and the input that it does not fit.
@@ -161,6 +162,9 @@ fn fill(array: Array, input: &ExpectedInput) -> Result<Samples, String> {
     if let Some(at) = array.elements.iter().position(|x| !x.is_finite()) {
         return Err(format!("element {at} is {}", array.elements[at]));
     }
+    if array.bytes && input.bounds.is_none() && PictureShape::of(&input.shape).is_some() {
+        return Err("the array holds bytes, but the value range of the input is not known; give --input-range".into());
+    }
     let mut elements = array.elements;
     if let (true, Some(bounds)) = (array.bytes, &input.bounds) {
         map_pixels(&mut elements, &input.shape, bounds);
@@ -278,10 +282,16 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_pixels() {
-        let input = ExpectedInput { name: "x".into(), shape: vec![1, 2, 1, 1], bounds: Some(vec![(0.0, 1.0), (-1.0, 1.0)]) };
-        let array = Array { shape: vec![2, 2, 1, 1], elements: vec![255.0, 0.0, 0.0, 255.0], bytes: true };
-        assert_eq!(fill(array, &input).unwrap().elements, [1.0, -1.0, 0.0, 1.0]);
+    fn bytes_are_pixels_in_either_layout() {
+        let bounds = Some(vec![(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]);
+        for (shape, want) in [([1, 3, 1, 2], [1.0, 0.0, 1.0, -1.0, 255.0, 0.0]), ([1, 2, 1, 3], [1.0, -1.0, 255.0, 0.0, 1.0, 0.0])] {
+            let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone() };
+            let elements = vec![255.0, 0.0, 255.0, 0.0, 255.0, 0.0];
+            let filled = fill(Array { shape: shape.to_vec(), elements, bytes: true }, &input).unwrap();
+            assert_eq!(filled.elements, want, "{shape:?}");
+            let unknown = ExpectedInput { bounds: None, ..input };
+            assert!(fill(Array { shape: shape.to_vec(), elements: vec![0.0; 6], bytes: true }, &unknown).is_err());
+        }
     }
 
     #[test]

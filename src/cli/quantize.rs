@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
 use super::arguments::{ImageArguments, InputShape, count_parser};
 use super::output::{check_output, print, print_json, to_json, write_file};
 use super::text::{bytes, escape_name};
 use super::{Context, Outcome, work};
+use crate::calibration::observers;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
 use crate::pipeline;
@@ -32,25 +34,13 @@ pub enum Precision {
     Fp16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Target {
-    /// ONNX Runtime and OpenVINO on CPUs
-    OrtCpu,
-    /// TensorRT
-    #[value(name = "tensorrt")]
-    TensorRt,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Observer {
-    /// The least and the greatest value
-    MinMax,
-    /// All but the farthest values
-    Percentile,
-    /// The least divergence of distributions
-    Entropy,
-    /// The least squared error
-    Mse,
+impl Precision {
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Int8 => "int8",
+            Precision::Fp16 => "fp16",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,6 +70,14 @@ impl FromStr for Device {
     }
 }
 
+fn target_names() -> PossibleValuesParser {
+    targets::all().into_iter().map(|target| PossibleValue::new(target.name).help(target.description)).into()
+}
+
+fn observer_names() -> PossibleValuesParser {
+    observers::all().iter().map(|observer| observer.name()).into()
+}
+
 /// Quantize a model; calibration images are synthesized unless they are given
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -97,8 +95,8 @@ pub struct QuantizeArguments {
     #[arg(long, default_value = "int8")]
     pub precision: Precision,
     /// The runtime whose rules decide what becomes integer
-    #[arg(long, default_value = "ort-cpu")]
-    pub target: Target,
+    #[arg(long, default_value = targets::all()[0].name, value_parser = target_names())]
+    pub target: String,
     /// What to keep integer; all for now
     #[arg(long, default_value = "integer")]
     pub objective: Objective,
@@ -108,16 +106,16 @@ pub struct QuantizeArguments {
     pub calibration: Option<PathBuf>,
     #[command(flatten)]
     pub images: ImageArguments,
-    /// Tuning steps per block of the network [default: chosen from the model]
+    /// Steps of tuning the quantized model against the original [default: chosen from the model]
     #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000), conflicts_with = "no_distill")]
     pub distill_steps: Option<usize>,
     /// Do not tune the quantized model against the original
     #[arg(long)]
     pub no_distill: bool,
-    /// How ranges are found [default: chosen for the precision]
-    #[arg(long)]
-    pub observer: Option<Observer>,
-    /// Keep nodes float whose name or operator matches this pattern; may be repeated
+    /// How ranges are found
+    #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
+    pub observer: String,
+    /// Keep the nodes float whose name matches this pattern; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Where to compute: auto, cpu, cuda or cuda:N
@@ -139,8 +137,7 @@ pub struct QuantizeArguments {
 pub struct QuantizeRequest {
     pub model: PathBuf,
     pub precision: Precision,
-    pub target: Target,
-    pub objective: Objective,
+    pub target: String,
     pub calibration: Option<PathBuf>,
     pub input_range: InputRange,
     pub shapes: Vec<InputShape>,
@@ -148,7 +145,7 @@ pub struct QuantizeRequest {
     pub steps: Option<usize>,
     /// `Some(0)` where nothing is tuned, `None` where the number is chosen.
     pub distill_steps: Option<usize>,
-    pub observer: Option<Observer>,
+    pub observer: String,
     pub exclude: Vec<String>,
     pub seed: u64,
     pub fp16_io: bool,
@@ -158,22 +155,12 @@ pub struct QuantizeRequest {
 
 impl QuantizeRequest {
     /// # Errors
-    /// If a target or observer has no counterpart in the library.
+    /// If there is no such target.
     pub fn config(&self) -> Result<pipeline::Config> {
-        let target = match self.target {
-            Target::OrtCpu => "ort-cpu",
-            Target::TensorRt => "tensorrt",
-        };
-        let observer = self.observer.map(|observer| match observer {
-            Observer::MinMax => "min-max",
-            Observer::Percentile => "percentile",
-            Observer::Entropy => "entropy",
-            Observer::Mse => "mse",
-        });
-        let Objective::Integer = self.objective;
+        let target = targets::find(&self.target).ok_or_else(|| Error::Usage(format!("there is no target `{}`", self.target)))?;
         Ok(pipeline::Config {
-            target: targets::find(target).ok_or_else(|| Error::Internal(format!("there is no target `{target}`")))?,
-            observer: observer.map(str::to_string),
+            target,
+            observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
             input_range: self.input_range.clone(),
             images: self.images,
@@ -191,15 +178,14 @@ impl QuantizeArguments {
         Ok(QuantizeRequest {
             model: self.model.clone(),
             precision: self.precision,
-            target: self.target,
-            objective: self.objective,
+            target: self.target.clone(),
             calibration: self.calibration.clone(),
             input_range: self.images.input_range.clone(),
             shapes: self.images.shapes.clone(),
             images: self.images.images,
             steps: self.images.steps,
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
-            observer: self.observer,
+            observer: self.observer.clone(),
             exclude: self.exclude.clone(),
             seed: self.images.seed,
             fp16_io: self.fp16_io,
@@ -228,7 +214,7 @@ impl QuantizeArguments {
 pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
     let request = arguments.request(context)?;
-    let (model, mut report) = work::quantize(&request, &context.terminal)?;
+    let (model, mut report) = work::quantize(&request, &arguments.output, &context.terminal)?;
     context.terminal.check()?;
     report.output = FileReport::new(&arguments.output, &model);
     write_file(&arguments.output, &model, arguments.force)?;
@@ -253,6 +239,12 @@ fn describe(report: &QuantizeReport) -> String {
     }
     for kernel in &kernels.float_nodes {
         text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
+    }
+    if let Some(tuning) = &report.distillation {
+        text += &format!(
+            "tuned for {} steps: error {:.5} before, {:.5} after, on {} samples held out\n",
+            tuning.steps, tuning.loss_before, tuning.loss_after, tuning.held_out
+        );
     }
     if let Some(comparison) = &report.comparison {
         text += &describe_comparison(comparison);

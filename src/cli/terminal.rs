@@ -75,7 +75,7 @@ impl Progress for Terminal {
             return;
         }
         let bar = self.interactive.then(|| new_bar(stage, steps));
-        if bar.is_none() && (steps == 0 || self.verbosity > 0) {
+        if bar.is_none() && self.verbosity > 0 {
             print_line(&escape(stage));
         }
         self.with_stage(|current| *current = Some(Stage { name: escape(stage), steps, done: 0, start: Instant::now(), bar }));

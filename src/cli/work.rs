@@ -7,26 +7,26 @@ use super::arguments::InputShape;
 use super::compare::CompareRequest;
 use super::quantize::{Precision, QuantizeRequest};
 use super::synthesize::SynthesizeRequest;
-use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, read_set};
+use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
     self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject,
     SynthesizeReport, dissect,
 };
-use crate::graph::{Graph, known_shape};
+use crate::execution::Config;
+use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::{self, Model};
-use crate::passes::{bind_shapes, infer_shapes, simplify, single_sample};
-use crate::pipeline::{self, Quantized};
-use crate::progress::Progress;
+use crate::passes::{bind_shapes, infer_shapes, macs, simplify, single_sample};
+use crate::pipeline::{self, Budget, Quantized};
+use crate::progress::{Progress, Silent};
 use crate::quantization::KernelForecast;
+use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::{self, Synthesis};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Samples that `compare` runs on, and `synthesize` makes, where nothing is said.
-const DEFAULT_IMAGES: usize = 64;
-const DEFAULT_STEPS: usize = 300;
-const BATCH: usize = 64;
+/// Samples to synthesize for a comparison where nothing is said.
+const COMPARED_IMAGES: usize = 64;
 
 /// # Errors
 /// If there is no file at `path`: a check to make before anything else.
@@ -46,85 +46,98 @@ fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// Returns the bytes of the quantized model; the report's `output` is filled by the caller.
+/// The bytes of the quantized model, and what was done. `output` is where they will go.
 ///
 /// # Errors
 /// If the model cannot be quantized.
-pub fn quantize(request: &QuantizeRequest, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
+pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
     let stopwatch = Stopwatch::new(progress);
-    let mut model = load(&request.model, &stopwatch)?;
-    let quantized = model.quantized_nodes();
-    if !quantized.is_empty() && !request.requantize {
-        let shown = quantized.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-        return Err(Error::Usage(format!(
-            "the model is already quantized: {} nodes such as {shown}; start from the float model, or pass --requantize to quantize the rest",
-            quantized.len()
-        )));
-    }
-    model.graph = bound_graph(&model, &request.shapes)?;
-    let config = request.config()?;
+    let mut original = load(&request.model, &stopwatch)?;
+    onnx::check_output(&original, output, true)?;
+    refuse_quantized(&original, request)?;
+    bind_shapes(&mut original.graph, &by_name(&request.shapes))?;
     let work = match request.precision {
-        Precision::Int8 => {
-            let given = request.calibration.as_ref().map(|path| read_given(path, &model, request)).transpose()?;
-            pipeline::quantize(&model, given, &config, &stopwatch)?
-        }
-        Precision::Fp16 => pipeline::convert_to_float16(&model, !request.fp16_io, &config, &stopwatch)?,
+        Precision::Int8 => to_integers(&original, request, &stopwatch)?,
+        Precision::Fp16 => pipeline::convert_to_float16(&original, !request.fp16_io, &request.config()?, &stopwatch)?,
     };
+    stopwatch.begin("write and compare", 0);
     let bytes = onnx::to_bytes(&work.model)?;
-    stopwatch.begin("compare", 0);
-    let comparison = compare_result(&model, &work, &bytes, request);
+    let comparison = compare_result(&original, &work, &bytes, request, &stopwatch)?;
     stopwatch.end();
-    let comparison =
-        comparison.map_err(|error| stopwatch.warn(&format!("the result could not be compared with the original: {error}"))).ok();
     let report = QuantizeReport {
         schema: SCHEMA,
         command: "quantize",
         version: VERSION,
-        model: file_report(&model),
-        output: FileReport::new(Path::new(""), &bytes),
-        precision: match request.precision {
-            Precision::Int8 => "int8",
-            Precision::Fp16 => "fp16",
-        }
-        .to_string(),
-        target: config.target.name.to_string(),
-        input_range: work.inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; "),
+        model: file_report(&original),
+        output: FileReport::new(output, &bytes),
+        precision: request.precision.name().into(),
+        target: request.target.clone(),
+        input_range: range_names(&work.inputs),
         seed: request.seed,
-        kernels: kernel_report(&work.kernels),
-        comparison,
+        kernels: kernel_report(work.kernels),
         distillation: work.distillation,
-        provenance: work.held_out.provenance.clone(),
+        comparison,
+        provenance: work.held_out.provenance,
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
     };
     Ok((bytes, report))
 }
 
-fn read_given(path: &Path, model: &Model, request: &QuantizeRequest) -> Result<CalibrationSet> {
-    let mut set = read_set(path, &expected_inputs(&model.graph, &request.input_range)?)?;
-    if set.provenance.source.is_empty() {
-        set.provenance.source = "files".to_string();
+fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {
+    let nodes = model.quantized_nodes();
+    if nodes.is_empty() || request.requantize {
+        return Ok(());
     }
-    Ok(set)
+    let shown = nodes.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    Err(Error::Usage(format!(
+        "the model is already quantized: {} nodes such as {shown}; start from the float model, or pass --requantize to quantize the rest",
+        nodes.len()
+    )))
 }
 
-fn kernel_report(kernels: &[KernelForecast]) -> KernelReport {
-    let float = |kernel: &&KernelForecast| !kernel.integer;
-    let node = |kernel: &KernelForecast| FloatKernel {
-        node: kernel.node.clone(),
-        operator: kernel.operator.clone(),
-        reason: kernel.reason.clone().unwrap_or_default(),
+fn to_integers(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
+    let config = request.config()?;
+    let given = match &request.calibration {
+        Some(path) => Some(read_set(path, &expected_inputs(original, path, &request.input_range, config.execution, progress)?)?),
+        None => None,
     };
-    let float_nodes: Vec<FloatKernel> = kernels.iter().filter(float).map(node).collect();
-    KernelReport { integer: kernels.len() - float_nodes.len(), float: float_nodes.len(), float_nodes }
+    pipeline::quantize(original, given, &config, progress)
 }
 
-fn compare_result(model: &Model, work: &Quantized, bytes: &[u8], request: &QuantizeRequest) -> Result<evaluation::Comparison> {
-    let original = read_again(model)?;
-    let reference = Subject { label: "original", bytes: &original, path: Some(&model.path), graph: &model.graph };
-    let candidate = Subject { label: "quantized", bytes, path: None, graph: &work.model.graph };
+/// A result that no engine can compare is still a result.
+fn compare_result(
+    original: &Model,
+    work: &Quantized,
+    bytes: &[u8],
+    request: &QuantizeRequest,
+    progress: &dyn Progress,
+) -> Result<Option<evaluation::Comparison>> {
+    let original_bytes = read_again(original)?;
+    let reference = Subject { label: "original", bytes: &original_bytes, path: Some(&original.path), graph: &original.graph };
+    let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
     let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred };
-    evaluation::compare(&reference, &candidate, &work.held_out, &options)
+    match evaluation::compare(&reference, &candidate, &work.held_out, &options) {
+        Ok(comparison) => Ok(Some(comparison)),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => {
+            progress.warn(&format!("the result could not be compared with the original: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn kernel_report(kernels: Vec<KernelForecast>) -> KernelReport {
+    let count = kernels.len();
+    let float = kernels.into_iter().filter(|kernel| !kernel.integer);
+    let float_nodes: Vec<FloatKernel> = float
+        .map(|kernel| FloatKernel { node: kernel.node, operator: kernel.operator, reason: kernel.reason.unwrap_or_default() })
+        .collect();
+    KernelReport { integer: count - float_nodes.len(), float: float_nodes.len(), float_nodes }
+}
+
+fn range_names(inputs: &[Input]) -> String {
+    inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; ")
 }
 
 /// Images for a model, with what pixels 0 and 255 stand for in each input.
@@ -143,7 +156,7 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
         model: file_report(&model),
         folder: String::new(),
         images: synthesis.set.len(),
-        input_range: synthesis.inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; "),
+        input_range: range_names(&synthesis.inputs),
         seed: request.seed,
         final_loss: synthesis.loss.map(|(_, last)| last),
         provenance: synthesis.set.provenance.clone(),
@@ -154,13 +167,14 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
 }
 
 fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<Synthesis> {
-    let mut graph = bound_graph(model, &request.shapes)?;
+    let mut graph = model.graph.clone();
+    bind_shapes(&mut graph, &by_name(&request.shapes))?;
     simplify(&mut graph)?;
-    let samples = request.images.unwrap_or(DEFAULT_IMAGES);
+    let budget = Budget::of(macs(&single_sample(&graph)?));
     let config = synthesis::Config {
-        samples,
-        batch: samples.min(BATCH),
-        steps: request.steps.unwrap_or(DEFAULT_STEPS),
+        samples: request.images.unwrap_or(budget.images),
+        batch: budget.batch,
+        steps: request.steps.unwrap_or(budget.steps),
         seed: request.seed,
         input_range: request.input_range.clone(),
         execution: request.execution,
@@ -170,11 +184,8 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
     Ok(synthesis)
 }
 
-fn bound_graph(model: &Model, shapes: &[InputShape]) -> Result<Graph> {
-    let mut graph = model.graph.clone();
-    let shapes: BTreeMap<String, Vec<usize>> = shapes.iter().map(|input| (input.name.clone(), input.shape.clone())).collect();
-    bind_shapes(&mut graph, &shapes)?;
-    Ok(graph)
+fn by_name(shapes: &[InputShape]) -> BTreeMap<String, Vec<usize>> {
+    shapes.iter().map(|input| (input.name.clone(), input.shape.clone())).collect()
 }
 
 /// What a model is made of.
@@ -213,14 +224,12 @@ fn shaped(graph: &Graph) -> Graph {
 /// If one is no model, or no engine runs both.
 pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<CompareReport> {
     let stopwatch = Stopwatch::new(progress);
-    let reference = load(&request.reference.model, &stopwatch)?;
+    let mut reference = load(&request.reference.model, &stopwatch)?;
     let candidate = load(&request.candidate, &stopwatch)?;
-    let set = match &request.data {
-        Some(path) => read_data(path, &reference, &request.reference)?,
-        None => synthesize_for(&reference, &request.reference, &stopwatch)?.set,
-    };
+    let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    let comparison = compare_models((&reference, "reference"), (&candidate, "candidate"), &set, &request.reference)?;
+    bind_shapes(&mut reference.graph, &by_name(&request.reference.shapes))?;
+    let comparison = compare_models(&reference, &candidate, &set, request.reference.execution)?;
     stopwatch.end();
     let passed = request.thresholds.missed(&comparison).is_empty();
     Ok(CompareReport {
@@ -238,37 +247,59 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     })
 }
 
-fn read_data(path: &Path, model: &Model, request: &SynthesizeRequest) -> Result<CalibrationSet> {
-    let set = read_set(path, &expected_inputs(&bound_graph(model, &request.shapes)?, &request.input_range)?)?;
-    let count = request.images.unwrap_or(set.len()).min(set.len());
-    Ok(set.slice(0..count))
+fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<CalibrationSet> {
+    let SynthesizeRequest { images, input_range, shapes, execution, .. } = &request.reference;
+    let Some(path) = &request.data else {
+        let images = Some(images.unwrap_or(COMPARED_IMAGES));
+        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.set);
+    };
+    let mut model = model.clone();
+    bind_shapes(&mut model.graph, &by_name(shapes))?;
+    let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?)?;
+    Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }
 
-fn expected_inputs(graph: &Graph, range: &InputRange) -> Result<Vec<ExpectedInput>> {
-    let graph = single_sample(graph)?;
-    let bounds = match range {
-        InputRange::Auto => None,
-        InputRange::Given(range) => Some(range.channels.clone()),
+/// What data must be like to fill the inputs. The range is searched for only where pictures need it.
+fn expected_inputs(
+    model: &Model,
+    path: &Path,
+    range: &InputRange,
+    execution: Config,
+    progress: &dyn Progress,
+) -> Result<Vec<ExpectedInput>> {
+    let mut graph = model.graph.clone();
+    simplify(&mut graph)?;
+    let found = match range {
+        InputRange::Auto if path.is_dir() && !path.join(SET_FILE).exists() => search_bounds(&graph, execution, progress)?,
+        InputRange::Auto => vec![None; graph.inputs.len()],
+        InputRange::Given(range) => vec![Some(range.channels.clone()); graph.inputs.len()],
     };
-    let expect = |value: &crate::graph::Value| {
+    let graph = single_sample(&graph)?;
+    let expect = |(id, bounds): (&ValueId, Option<Bounds>)| {
+        let value = graph.value(*id);
         let shape = value.shape.as_deref().and_then(known_shape).unwrap_or_default();
-        ExpectedInput { name: value.name.clone(), shape, bounds: bounds.clone() }
+        ExpectedInput { name: value.name.clone(), shape, bounds }
     };
-    Ok(graph.inputs.iter().map(|id| expect(graph.value(*id))).collect())
+    Ok(graph.inputs.iter().zip(found).map(expect).collect())
 }
 
-type Labelled<'a> = (&'a Model, &'a str);
+/// What pixels 0 and 255 are to the model, from its first BatchNormalization.
+fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
+    let config = synthesis::Config { samples: 2, batch: 2, steps: 0, seed: 0, input_range: InputRange::Auto, execution };
+    let found = synthesis::synthesize(graph, &config, &Silent)?;
+    let names = range_names(&found.inputs);
+    match found.loss {
+        Some(_) => progress.note(&format!("pictures are mapped to the input range {names}, found from the first BatchNormalization")),
+        None => progress.warn(&format!("pictures are mapped to the input range {names}, an assumption; --input-range sets another")),
+    }
+    Ok(found.inputs.into_iter().map(|input| Some(input.range.channels)).collect())
+}
 
-fn compare_models(
-    (reference, one): Labelled<'_>,
-    (candidate, other): Labelled<'_>,
-    set: &CalibrationSet,
-    request: &SynthesizeRequest,
-) -> Result<evaluation::Comparison> {
+fn compare_models(reference: &Model, candidate: &Model, set: &CalibrationSet, execution: Config) -> Result<evaluation::Comparison> {
     let (reference_bytes, candidate_bytes) = (read_again(reference)?, read_again(candidate)?);
-    let reference = Subject { label: one, bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
-    let candidate = Subject { label: other, bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
-    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Required };
+    let reference = Subject { label: "reference", bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
+    let candidate = Subject { label: "candidate", bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
+    let options = evaluation::Options { execution, runtime: Runtime::Required };
     evaluation::compare(&reference, &candidate, set, &options)
 }
 

@@ -126,9 +126,10 @@ pub struct QuantizeReport {
     pub input_range: String,
     pub seed: u64,
     pub kernels: KernelReport,
+    /// `None` where nothing was tuned.
+    pub distillation: Option<crate::distillation::Summary>,
     /// Original against result, on images that were not used for tuning.
     pub comparison: Option<Comparison>,
-    pub distillation: Option<crate::distillation::Summary>,
     pub provenance: Provenance,
     pub warnings: Vec<String>,
     #[serde(flatten)]

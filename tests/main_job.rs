@@ -1,0 +1,210 @@
+//! The main job from outside, on a small network of our own.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const RESNET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits_resnet.onnx");
+const FOLDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits_folded.onnx");
+/// Little work: these tests look at files and streams, not at accuracy.
+const LITTLE: [&str; 6] = ["-n", "24", "--steps", "4", "--distill-steps", "2"];
+
+fn zeroq(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeroq"));
+    command.args(arguments).current_dir(folder).env_remove("ORT_DYLIB_PATH");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    zeroq(folder, arguments).output().unwrap()
+}
+
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn quantize<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["quantize", RESNET, "-o", output][..], &LITTLE, more].concat()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_same_command_gives_the_same_bytes_on_any_number_of_threads() {
+    let place = TempDir::new().unwrap();
+    let outputs = [("a.onnx", "1"), ("b.onnx", "1"), ("c.onnx", "4")];
+    for (output, threads) in outputs {
+        succeed(place.path(), &quantize(output, &["--threads", threads, "-q"]));
+    }
+    let bytes: Vec<Vec<u8>> = outputs.iter().map(|(output, _)| fs::read(place.path().join(output)).unwrap()).collect();
+    assert!(bytes[0] == bytes[1] && bytes[0] == bytes[2]);
+    succeed(place.path(), &quantize("d.onnx", &["--seed", "1", "-q"]));
+    assert!(bytes[0] != fs::read(place.path().join("d.onnx")).unwrap());
+}
+
+#[test]
+fn the_report_is_one_value_and_the_same_in_the_file() {
+    let place = TempDir::new().unwrap();
+    let report = json(&succeed(place.path(), &quantize("q.onnx", &["--json", "--report", "r.json", "--seed", "5"])));
+    assert_eq!(report, json(&fs::read_to_string(place.path().join("r.json")).unwrap()));
+    assert_eq!(files(place.path()), ["q.onnx", "r.json"]);
+    assert_eq!((report["schema"].as_u64(), report["command"].as_str()), (Some(1), Some("quantize")));
+    assert_eq!(report["seed"], 5);
+    assert_eq!(report["input_range"], "signed");
+    assert_eq!(report["kernels"]["float"], 0);
+    assert!(report["kernels"]["integer"].as_u64() >= Some(10));
+    assert_eq!(report["output"]["bytes"].as_u64(), Some(fs::metadata(place.path().join("q.onnx")).unwrap().len()));
+    assert!(report["output"]["bytes"].as_f64().unwrap() < 0.45 * report["model"]["bytes"].as_f64().unwrap());
+    let output = &report["comparison"]["outputs"][0];
+    assert_eq!(output["name"], "scores");
+    assert!(output["sqnr_db"].as_f64() > Some(10.0) && output["agreement_percent"].as_f64() > Some(50.0), "{output}");
+    let stages: Vec<&str> = report["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert!(stages.contains(&"synthesize") && stages.contains(&"distill"), "{stages:?}");
+    assert!(report["stages"][0]["steps_per_second"].is_number());
+}
+
+#[test]
+fn without_a_terminal_progress_is_one_line_for_each_tenth() {
+    let place = TempDir::new().unwrap();
+    let arguments = ["synthesize", RESNET, "-o", "images", "-n", "4", "--steps", "40"];
+    let lines = stderr(&run(place.path(), &arguments));
+    let tenths = lines.lines().filter(|line| line.starts_with("synthesize: ")).count();
+    assert_eq!(tenths, 10, "{lines}");
+    assert!(lines.contains("loss ") && !lines.contains('\r') && !lines.contains('\u{1b}'), "{lines}");
+    let quiet = run(place.path(), &[&arguments[..], &["--force", "-q"]].concat());
+    assert_eq!(stderr(&quiet), "");
+}
+
+#[test]
+fn a_synthesized_set_is_taken_back() {
+    let place = TempDir::new().unwrap();
+    let report = json(&succeed(place.path(), &["synthesize", RESNET, "-o", "images", "-n", "24", "--steps", "3", "--json"]));
+    assert_eq!((report["images"].as_u64(), report["provenance"]["source"].as_str()), (Some(24), Some("synthesized")));
+    assert_eq!(files(&place.path().join("images")).len(), 25);
+    let report = json(&succeed(place.path(), &quantize("q.onnx", &["--calibration", "images", "--json"])));
+    assert_eq!(report["provenance"]["source"], "synthesized");
+    fs::remove_file(place.path().join("images/set.safetensors")).unwrap();
+    let report = json(&succeed(place.path(), &quantize("q.onnx", &["--calibration", "images", "--json", "--force"])));
+    assert_eq!(report["provenance"]["source"], "files");
+    assert_eq!(files(place.path()), ["images", "q.onnx"]);
+}
+
+#[test]
+fn an_existing_output_is_replaced_only_when_told() {
+    let place = TempDir::new().unwrap();
+    fs::write(place.path().join("q.onnx"), "precious").unwrap();
+    assert_eq!(run(place.path(), &quantize("q.onnx", &[])).status.code(), Some(2));
+    assert_eq!(fs::read(place.path().join("q.onnx")).unwrap(), b"precious");
+    succeed(place.path(), &quantize("q.onnx", &["--force"]));
+    assert_ne!(fs::read(place.path().join("q.onnx")).unwrap(), b"precious");
+    assert_eq!(files(place.path()), ["q.onnx"]);
+}
+
+#[test]
+fn a_missed_threshold_ends_with_1_and_still_gives_the_result() {
+    let place = TempDir::new().unwrap();
+    succeed(place.path(), &quantize("q.onnx", &["-q"]));
+    let compare =
+        |more: &[&str]| run(place.path(), &[&["compare", RESNET, "q.onnx", "-n", "8", "--steps", "2", "--json"][..], more].concat());
+    let fine = compare(&["--min-sqnr", "1"]);
+    assert_eq!(fine.status.code(), Some(0), "{}", stderr(&fine));
+    assert_eq!(json(&String::from_utf8(fine.stdout).unwrap())["passed"], true);
+    let missed = compare(&["--min-sqnr", "119"]);
+    assert_eq!(missed.status.code(), Some(1));
+    assert!(stderr(&missed).contains("less than 119 dB"));
+    assert_eq!(json(&String::from_utf8(missed.stdout).unwrap())["passed"], false);
+    let same = json(&succeed(place.path(), &["compare", RESNET, RESNET, "-n", "8", "--steps", "2", "--json", "--min-agreement", "100"]));
+    assert_eq!(same["comparison"]["outputs"][0]["sqnr_db"], 120.0);
+}
+
+#[test]
+fn data_of_another_shape_is_refused() {
+    let place = TempDir::new().unwrap();
+    let header = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend([0; 24]);
+    fs::write(place.path().join("x.npy"), file).unwrap();
+    let output = run(place.path(), &["compare", RESNET, RESNET, "--data", "x.npy"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("x.npy: input `image`: samples of shape [1, 1, 16, 16]"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_model_without_statistics_needs_its_range() {
+    let place = TempDir::new().unwrap();
+    let arguments = [&["quantize", FOLDED, "-o", "q.onnx"][..], &LITTLE].concat();
+    let output = run(place.path(), &arguments);
+    assert_eq!((output.status.code(), files(place.path())), (Some(2), Vec::new()));
+    assert!(stderr(&output).contains("--input-range"), "{}", stderr(&output));
+    let output = run(place.path(), &[&arguments[..], &["--input-range=-1,1"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no BatchNormalization"), "{}", stderr(&output));
+    assert!(succeed(place.path(), &["inspect", FOLDED]).contains("TrainingMode.PRESERVE"));
+}
+
+#[test]
+fn what_is_quantized_already_is_refused() {
+    let place = TempDir::new().unwrap();
+    succeed(place.path(), &quantize("q.onnx", &["-q"]));
+    let output = run(place.path(), &["quantize", "q.onnx", "-o", "again.onnx"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--requantize"), "{}", stderr(&output));
+    assert_eq!(files(place.path()), ["q.onnx"]);
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_an_error() {
+    let place = TempDir::new().unwrap();
+    let output = run(place.path(), &quantize("q.onnx", &["--exclude", "/no/such/node*"]));
+    assert_eq!((output.status.code(), files(place.path())), (Some(2), Vec::new()));
+    assert!(stderr(&output).contains("/no/such/node*"), "{}", stderr(&output));
+}
+
+#[test]
+fn every_model_of_ours_can_be_inspected() {
+    let models = Path::new(RESNET).parent().unwrap();
+    let names = files(models).into_iter().filter(|name| name.ends_with(".onnx"));
+    for name in names {
+        let report = json(&succeed(models, &["inspect", &name, "--json"]));
+        let anatomy = &report["anatomy"];
+        assert!(anatomy["multiplications"].as_u64() > Some(0) && anatomy["uncounted"] == 0, "{name}: {anatomy}");
+        assert_eq!(anatomy["quantized_nodes"], 0);
+        assert_eq!(anatomy["foreign"].as_array().map(Vec::len), Some(0), "{name}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn signals_end_the_work_and_leave_nothing() {
+    use std::process::Stdio;
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let place = TempDir::new().unwrap();
+        let arguments = ["quantize", RESNET, "-o", "q.onnx", "-n", "64", "--steps", "1000000"];
+        let mut child = zeroq(place.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // The first word on stderr comes after the listener is in place.
+        std::io::Read::read_exact(child.stderr.as_mut().unwrap(), &mut [0]).unwrap();
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(files(place.path()), [""; 0]);
+    }
+}
