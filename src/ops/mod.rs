@@ -1,15 +1,97 @@
 //! The operators that zeroq knows, one file each.
 
+mod abs;
+mod add;
 pub mod attributes;
+mod average_pool;
+mod batch_normalization;
+mod binary;
+mod clip;
+mod dequantize_linear;
+mod div;
+mod elu;
+mod erf;
+mod exp;
 mod foreign;
+mod global_average_pool;
+mod global_max_pool;
+mod hard_sigmoid;
+mod hard_swish;
+mod leaky_relu;
+mod linear_quantization;
+mod log;
+mod log_softmax;
+mod max;
+mod max_pool;
+mod min;
+mod mul;
+mod neg;
+mod normalized_exponential;
 pub mod operator;
+mod p_relu;
+mod pooling;
+mod pow;
+mod quantize_linear;
+mod reduce_max;
+mod reduce_mean;
+mod reduce_sum;
+mod reduction;
+mod relu;
+mod sigmoid;
+mod softmax;
+mod softplus;
+mod sqrt;
+mod sub;
+mod sum;
+mod tanh;
+mod unary;
+mod variadic;
 
 use std::sync::Arc;
 
 use crate::tensor::TensorData;
+pub use abs::Abs;
+pub use add::Add;
 pub use attributes::{Attribute, Attributes};
+pub use average_pool::AveragePool;
+pub use batch_normalization::BatchNormalization;
+pub use clip::Clip;
+pub use dequantize_linear::DequantizeLinear;
+pub use div::Div;
+pub use elu::Elu;
+pub use erf::Erf;
+pub use exp::Exp;
 pub use foreign::Foreign;
+pub use global_average_pool::GlobalAveragePool;
+pub use global_max_pool::GlobalMaxPool;
+pub use hard_sigmoid::HardSigmoid;
+pub use hard_swish::HardSwish;
+pub use leaky_relu::LeakyRelu;
+pub use log::Log;
+pub use log_softmax::LogSoftmax;
+pub use max::Max;
+pub use max_pool::MaxPool;
+pub use min::Min;
+pub use mul::Mul;
+pub use neg::Neg;
+pub use normalized_exponential::SoftmaxAxis;
 pub use operator::{Operator, Refusal};
+pub use p_relu::PRelu;
+pub use pooling::{Padding, Window};
+pub use pow::Pow;
+pub use quantize_linear::QuantizeLinear;
+pub use reduce_max::ReduceMax;
+pub use reduce_mean::ReduceMean;
+pub use reduce_sum::ReduceSum;
+pub use reduction::ReducedAxes;
+pub use relu::Relu;
+pub use sigmoid::Sigmoid;
+pub use softmax::Softmax;
+pub use softplus::Softplus;
+pub use sqrt::Sqrt;
+pub use sub::Sub;
+pub use sum::Sum;
+pub use tanh::Tanh;
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
 pub struct Parsed {
@@ -37,7 +119,44 @@ pub struct NodeForm {
 pub type Parse = fn(NodeForm) -> Result<Parsed, Refusal>;
 
 /// Every known operator by ONNX name, sorted.
-const OPERATORS: &[(&str, Parse)] = &[];
+const OPERATORS: &[(&str, Parse)] = &[
+    ("Abs", abs::parse),
+    ("Add", add::parse),
+    ("AveragePool", average_pool::parse),
+    ("BatchNormalization", batch_normalization::parse),
+    ("Clip", clip::parse),
+    ("DequantizeLinear", dequantize_linear::parse),
+    ("Div", div::parse),
+    ("Elu", elu::parse),
+    ("Erf", erf::parse),
+    ("Exp", exp::parse),
+    ("GlobalAveragePool", global_average_pool::parse),
+    ("GlobalMaxPool", global_max_pool::parse),
+    ("HardSigmoid", hard_sigmoid::parse),
+    ("HardSwish", hard_swish::parse),
+    ("LeakyRelu", leaky_relu::parse),
+    ("Log", log::parse),
+    ("LogSoftmax", log_softmax::parse),
+    ("Max", max::parse),
+    ("MaxPool", max_pool::parse),
+    ("Min", min::parse),
+    ("Mul", mul::parse),
+    ("Neg", neg::parse),
+    ("PRelu", p_relu::parse),
+    ("Pow", pow::parse),
+    ("QuantizeLinear", quantize_linear::parse),
+    ("ReduceMax", reduce_max::parse),
+    ("ReduceMean", reduce_mean::parse),
+    ("ReduceSum", reduce_sum::parse),
+    ("Relu", relu::parse),
+    ("Sigmoid", sigmoid::parse),
+    ("Softmax", softmax::parse),
+    ("Softplus", softplus::parse),
+    ("Sqrt", sqrt::parse),
+    ("Sub", sub::parse),
+    ("Sum", sum::parse),
+    ("Tanh", tanh::parse),
+];
 
 /// The operator `op_type` of the default domain as written in `form`; `None` if zeroq does not know it.
 pub fn parse(op_type: &str, form: NodeForm) -> Option<Result<Parsed, Refusal>> {
