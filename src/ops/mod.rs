@@ -2,6 +2,8 @@
 
 mod abs;
 mod add;
+#[cfg(test)]
+mod arithmetic_tests;
 pub mod attributes;
 mod average_pool;
 mod batch_normalization;
@@ -15,6 +17,8 @@ mod exp;
 mod foreign;
 mod global_average_pool;
 mod global_max_pool;
+#[cfg(test)]
+mod gradient_tests;
 mod hard_sigmoid;
 mod hard_swish;
 mod leaky_relu;
@@ -31,6 +35,10 @@ pub mod operator;
 mod p_relu;
 mod pooling;
 mod pow;
+#[cfg(test)]
+mod probe;
+#[cfg(test)]
+mod quantization_tests;
 mod quantize_linear;
 mod reduce_max;
 mod reduce_mean;
