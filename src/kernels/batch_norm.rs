@@ -58,15 +58,21 @@ impl Kernel for BatchNorm {
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(|| {
-            self.for_each_stretch(|start, len, factor, addend| {
-                let (x, y) = (&inputs[0][start..][..len], &mut output[start..][..len]);
-                match (factor, addend) {
-                    ([a], [b]) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * a + b),
-                    _ => y.iter_mut().zip(x).zip(factor.iter().zip(addend)).for_each(|((y, x), (a, b))| *y = x * a + b),
-                }
-            });
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                self.for_each_stretch(
+                    #[inline(always)]
+                    |start, len, factor, addend| {
+                        let (x, y) = (&inputs[0][start..][..len], &mut output[start..][..len]);
+                        match (factor, addend) {
+                            ([a], [b]) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * a + b),
+                            _ => y.iter_mut().zip(x).zip(factor.iter().zip(addend)).for_each(|((y, x), (a, b))| *y = x * a + b),
+                        }
+                    },
+                );
+            },
+        );
     }
 
     fn backward(&self, call: BackwardCall<'_, '_>) {
@@ -83,17 +89,23 @@ impl Kernel for BatchNorm {
 impl BatchNorm {
     fn input_gradient(&self, g: &[f32], gradient: &mut Gradient<'_>) {
         let accumulate = gradient.accumulate;
-        self.isa.run(|| {
-            self.for_each_stretch(|start, len, factor, _| {
-                let (g, dx) = (&g[start..][..len], &mut gradient.values[start..][..len]);
-                match (factor, accumulate) {
-                    ([a], false) => dx.iter_mut().zip(g).for_each(|(d, g)| *d = g * a),
-                    ([a], true) => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * a),
-                    (_, false) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d = g * a),
-                    (_, true) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d += g * a),
-                }
-            });
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                self.for_each_stretch(
+                    #[inline(always)]
+                    |start, len, factor, _| {
+                        let (g, dx) = (&g[start..][..len], &mut gradient.values[start..][..len]);
+                        match (factor, accumulate) {
+                            ([a], false) => dx.iter_mut().zip(g).for_each(|(d, g)| *d = g * a),
+                            ([a], true) => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * a),
+                            (_, false) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d = g * a),
+                            (_, true) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d += g * a),
+                        }
+                    },
+                );
+            },
+        );
     }
 
     /// From Σg and Σg·x per channel.

@@ -64,17 +64,20 @@ pub fn forward<F: Elementwise<K>, const K: usize>(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
-    isa.run(|| {
-        for (run, offsets) in traversal.offsets.iter().enumerate() {
-            let mut start = 0;
-            while start < traversal.inner {
-                let len = BLOCK.min(traversal.inner - start);
-                let blocks = fetch(traversal, offsets, operands, start, len, scratch);
-                write_values(function, blocks, &mut output[run * traversal.inner + start..][..len]);
-                start += len;
+    isa.run(
+        #[inline(always)]
+        || {
+            for (run, offsets) in traversal.offsets.iter().enumerate() {
+                let mut start = 0;
+                while start < traversal.inner {
+                    let len = BLOCK.min(traversal.inner - start);
+                    let blocks = fetch(traversal, offsets, operands, start, len, scratch);
+                    write_values(function, blocks, &mut output[run * traversal.inner + start..][..len]);
+                    start += len;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Writes the wanted gradients of the first `K` inputs.
@@ -89,9 +92,18 @@ pub fn backward<F: Elementwise<K>, const K: usize>(function: &F, traversal: &Tra
         }
         // A literal operand lets each derivative be compiled on its own.
         match operand {
-            0 => isa.run(|| operand_gradient(function, traversal, 0, operands, output, output_gradient, gradient, scratch)),
-            1 => isa.run(|| operand_gradient(function, traversal, 1, operands, output, output_gradient, gradient, scratch)),
-            _ => isa.run(|| operand_gradient(function, traversal, operand, operands, output, output_gradient, gradient, scratch)),
+            0 => isa.run(
+                #[inline(always)]
+                || operand_gradient(function, traversal, 0, operands, output, output_gradient, gradient, scratch),
+            ),
+            1 => isa.run(
+                #[inline(always)]
+                || operand_gradient(function, traversal, 1, operands, output, output_gradient, gradient, scratch),
+            ),
+            _ => isa.run(
+                #[inline(always)]
+                || operand_gradient(function, traversal, operand, operands, output, output_gradient, gradient, scratch),
+            ),
         }
     }
 }

@@ -63,16 +63,22 @@ impl Kernel for FakeQuantization {
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], scratch: &mut [f32]) {
         let (zeros, _) = scratch.split_at_mut(BLOCK);
         zeros.fill(0.0);
-        self.isa.run(|| {
-            self.for_each_block(|start, len, channel| {
-                let (x, y) = (&inputs[0][start..][..len], &mut output[start..][..len]);
-                match self.quantizer(inputs, channel, len) {
-                    Quantizer { scale: [s], zero_point } => quantize_alike(x, *s, first(zero_point), self.range, y),
-                    Quantizer { scale, zero_point: [] } => quantize_each(x, scale, &zeros[..len], self.range, y),
-                    Quantizer { scale, zero_point } => quantize_each(x, scale, zero_point, self.range, y),
-                }
-            });
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                self.for_each_block(
+                    #[inline(always)]
+                    |start, len, channel| {
+                        let (x, y) = (&inputs[0][start..][..len], &mut output[start..][..len]);
+                        match self.quantizer(inputs, channel, len) {
+                            Quantizer { scale: [s], zero_point } => quantize_alike(x, *s, first(zero_point), self.range, y),
+                            Quantizer { scale, zero_point: [] } => quantize_each(x, scale, &zeros[..len], self.range, y),
+                            Quantizer { scale, zero_point } => quantize_each(x, scale, zero_point, self.range, y),
+                        }
+                    },
+                );
+            },
+        );
     }
 
     fn backward(&self, call: BackwardCall<'_, '_>) {
@@ -81,20 +87,26 @@ impl Kernel for FakeQuantization {
         let mut slots = input_gradients.iter_mut();
         let [mut dx, mut dscale, dzero] = std::array::from_fn(|_| slots.next().and_then(Option::as_mut));
         dscale.as_mut().map(|gradient| gradient.open());
-        self.isa.run(|| {
-            self.for_each_block(|start, len, channel| {
-                let (x, g) = (&inputs[0][start..][..len], &output_gradient[start..][..len]);
-                let quantizer = self.quantizer(inputs, channel, len);
-                let (dx_block, ds_block) = (&mut inner[..len], &mut outer[..len]);
-                gradients(x, g, quantizer, self.range, dx_block, ds_block);
-                if let Some(gradient) = &mut dx {
-                    store(dx_block, gradient.accumulate, &mut gradient.values[start..][..len]);
-                }
-                if let Some(gradient) = &mut dscale {
-                    add_to_channel(ds_block, quantizer.scale.len(), &mut gradient.values[channel..]);
-                }
-            });
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                self.for_each_block(
+                    #[inline(always)]
+                    |start, len, channel| {
+                        let (x, g) = (&inputs[0][start..][..len], &output_gradient[start..][..len]);
+                        let quantizer = self.quantizer(inputs, channel, len);
+                        let (dx_block, ds_block) = (&mut inner[..len], &mut outer[..len]);
+                        gradients(x, g, quantizer, self.range, dx_block, ds_block);
+                        if let Some(gradient) = &mut dx {
+                            store(dx_block, gradient.accumulate, &mut gradient.values[start..][..len]);
+                        }
+                        if let Some(gradient) = &mut dscale {
+                            add_to_channel(ds_block, quantizer.scale.len(), &mut gradient.values[channel..]);
+                        }
+                    },
+                );
+            },
+        );
         if let Some(gradient) = dzero {
             self.zero_point_gradient(inputs, output_gradient, gradient);
         }
@@ -106,16 +118,19 @@ impl FakeQuantization {
     fn zero_point_gradient(&self, inputs: &[&[f32]], g: &[f32], gradient: &mut Gradient<'_>) {
         let values = gradient.open();
         let stride = self.traversal.strides[0];
-        self.for_each_block(|start, len, channel| {
-            for i in 0..len {
-                let at = channel + i * stride;
-                let (s, z) = (inputs[1][at], inputs[2].get(at).copied().unwrap_or(0.0));
-                let q = (inputs[0][start + i] / s).round_ties_even() + z;
-                if q < self.range.0 || q > self.range.1 {
-                    values[at] -= g[start + i] * s;
+        self.for_each_block(
+            #[inline(always)]
+            |start, len, channel| {
+                for i in 0..len {
+                    let at = channel + i * stride;
+                    let (s, z) = (inputs[1][at], inputs[2].get(at).copied().unwrap_or(0.0));
+                    let q = (inputs[0][start + i] / s).round_ties_even() + z;
+                    if q < self.range.0 || q > self.range.1 {
+                        values[at] -= g[start + i] * s;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

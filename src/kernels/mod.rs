@@ -2,9 +2,9 @@
 
 pub mod batch_norm;
 pub mod elementwise;
-pub mod exponential;
 pub mod fake_quantization;
 mod isa;
+pub mod polynomial;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;

@@ -98,46 +98,70 @@ impl Pool {
 
     #[inline(always)]
     fn write_maxima(&self, x: &[f32], output: &mut [f32]) {
-        self.for_each_window(|window, at| {
-            let y = &mut output[at..][..self.lane];
-            y.fill(f32::NEG_INFINITY);
-            window.for_each(|from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y = if *x > *y { *x } else { *y }));
-        });
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &mut output[at..][..self.lane];
+                y.fill(f32::NEG_INFINITY);
+                window.for_each(
+                    #[inline(always)]
+                    |from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y = if *x > *y { *x } else { *y }),
+                );
+            },
+        );
     }
 
     #[inline(always)]
     fn write_means(&self, x: &[f32], output: &mut [f32]) {
-        self.for_each_window(|window, at| {
-            let y = &mut output[at..][..self.lane];
-            y.fill(0.0);
-            window.for_each(|from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y += x));
-            let count = self.count(&window);
-            y.iter_mut().for_each(|y| *y /= count);
-        });
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &mut output[at..][..self.lane];
+                y.fill(0.0);
+                window.for_each(
+                    #[inline(always)]
+                    |from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y += x),
+                );
+                let count = self.count(&window);
+                y.iter_mut().for_each(|y| *y /= count);
+            },
+        );
     }
 
     #[inline(always)]
     fn give_to_first(&self, x: &[f32], y: &[f32], g: &[f32], left: &mut [f32], dx: &mut [f32]) {
-        self.for_each_window(|window, at| {
-            let y = &y[at..][..self.lane];
-            left.copy_from_slice(&g[at..][..self.lane]);
-            window.for_each(|from| {
-                let (x, dx) = (&x[from..][..self.lane], &mut dx[from..][..self.lane]);
-                for (((x, y), left), dx) in x.iter().zip(y).zip(left.iter_mut()).zip(dx) {
-                    let taken = if x == y { *left } else { 0.0 };
-                    *dx += taken;
-                    *left = if x == y { 0.0 } else { *left };
-                }
-            });
-        });
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &y[at..][..self.lane];
+                left.copy_from_slice(&g[at..][..self.lane]);
+                window.for_each(
+                    #[inline(always)]
+                    |from| {
+                        let (x, dx) = (&x[from..][..self.lane], &mut dx[from..][..self.lane]);
+                        for (((x, y), left), dx) in x.iter().zip(y).zip(left.iter_mut()).zip(dx) {
+                            let taken = if x == y { *left } else { 0.0 };
+                            *dx += taken;
+                            *left = if x == y { 0.0 } else { *left };
+                        }
+                    },
+                );
+            },
+        );
     }
 
     #[inline(always)]
     fn spread(&self, g: &[f32], dx: &mut [f32]) {
-        self.for_each_window(|window, at| {
-            let (g, share) = (&g[at..][..self.lane], 1.0 / self.count(&window));
-            window.for_each(|from| dx[from..][..self.lane].iter_mut().zip(g).for_each(|(d, g)| *d += g * share));
-        });
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let (g, share) = (&g[at..][..self.lane], 1.0 / self.count(&window));
+                window.for_each(
+                    #[inline(always)]
+                    |from| dx[from..][..self.lane].iter_mut().zip(g).for_each(|(d, g)| *d += g * share),
+                );
+            },
+        );
     }
 }
 
@@ -178,20 +202,26 @@ impl Kernel for Pool {
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(|| match self.pooling {
-            Pooling::Max => self.write_maxima(inputs[0], output),
-            Pooling::Average { .. } => self.write_means(inputs[0], output),
-        });
+        self.isa.run(
+            #[inline(always)]
+            || match self.pooling {
+                Pooling::Max => self.write_maxima(inputs[0], output),
+                Pooling::Average { .. } => self.write_means(inputs[0], output),
+            },
+        );
     }
 
     fn backward(&self, call: BackwardCall<'_, '_>) {
         let BackwardCall { inputs, output, output_gradient, input_gradients, scratch } = call;
         let Some(Some(gradient)) = input_gradients.first_mut() else { return };
         let dx = gradient.open();
-        self.isa.run(|| match self.pooling {
-            Pooling::Max => self.give_to_first(inputs[0], output, output_gradient, &mut scratch[..self.lane], dx),
-            Pooling::Average { .. } => self.spread(output_gradient, dx),
-        });
+        self.isa.run(
+            #[inline(always)]
+            || match self.pooling {
+                Pooling::Max => self.give_to_first(inputs[0], output, output_gradient, &mut scratch[..self.lane], dx),
+                Pooling::Average { .. } => self.spread(output_gradient, dx),
+            },
+        );
     }
 
     fn backward_needs_inputs(&self) -> bool {

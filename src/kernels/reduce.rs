@@ -43,54 +43,66 @@ impl Reduce {
     #[inline(always)]
     fn add_runs(&self, x: &[f32], output: &mut [f32]) {
         let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(|start, offset| {
-            let (x, y) = (&x[start..][..inner], &mut output[offset..]);
-            match stride {
-                0 => y[0] += sum(x),
-                1 => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
-                _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y += x),
-            }
-        });
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (x, y) = (&x[start..][..inner], &mut output[offset..]);
+                match stride {
+                    0 => y[0] += sum(x),
+                    1 => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+                    _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y += x),
+                }
+            },
+        );
     }
 
     #[inline(always)]
     fn raise_runs(&self, x: &[f32], output: &mut [f32]) {
         let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(|start, offset| {
-            let (x, y) = (&x[start..][..inner], &mut output[offset..]);
-            match stride {
-                0 => y[0] = x.iter().fold(y[0], |most, x| larger(most, *x)),
-                1 => y.iter_mut().zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
-                _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
-            }
-        });
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (x, y) = (&x[start..][..inner], &mut output[offset..]);
+                match stride {
+                    0 => y[0] = x.iter().fold(y[0], |most, x| larger(most, *x)),
+                    1 => y.iter_mut().zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
+                    _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
+                }
+            },
+        );
     }
 
     /// dx = g · factor of the output element that each input element went to.
     #[inline(always)]
     fn spread(&self, g: &[f32], factor: f32, dx: &mut [f32]) {
         let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(|start, offset| {
-            let (dx, g) = (&mut dx[start..][..inner], &g[offset..]);
-            match stride {
-                0 => dx.iter_mut().for_each(|d| *d += g[0] * factor),
-                1 => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * factor),
-                _ => dx.iter_mut().zip(g.iter().step_by(stride)).for_each(|(d, g)| *d += g * factor),
-            }
-        });
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (dx, g) = (&mut dx[start..][..inner], &g[offset..]);
+                match stride {
+                    0 => dx.iter_mut().for_each(|d| *d += g[0] * factor),
+                    1 => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * factor),
+                    _ => dx.iter_mut().zip(g.iter().step_by(stride)).for_each(|(d, g)| *d += g * factor),
+                }
+            },
+        );
     }
 
     /// Gives what is `left` of each output gradient to the first input element that equals the output.
     fn give_to_first(&self, x: &[f32], y: &[f32], left: &mut [f32], dx: &mut [f32]) {
         let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(|start, offset| {
-            for i in 0..inner {
-                let at = offset + i * stride;
-                if x[start + i] == y[at] {
-                    dx[start + i] += std::mem::take(&mut left[at]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                for i in 0..inner {
+                    let at = offset + i * stride;
+                    if x[start + i] == y[at] {
+                        dx[start + i] += std::mem::take(&mut left[at]);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -105,18 +117,21 @@ impl Kernel for Reduce {
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(|| {
-            if self.reduction == Reduction::Max {
-                output.fill(f32::NEG_INFINITY);
-                self.raise_runs(inputs[0], output);
-                return;
-            }
-            output.fill(0.0);
-            self.add_runs(inputs[0], output);
-            if self.reduction == Reduction::Mean {
-                output.iter_mut().for_each(|y| *y *= self.ratio);
-            }
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                if self.reduction == Reduction::Max {
+                    output.fill(f32::NEG_INFINITY);
+                    self.raise_runs(inputs[0], output);
+                    return;
+                }
+                output.fill(0.0);
+                self.add_runs(inputs[0], output);
+                if self.reduction == Reduction::Mean {
+                    output.iter_mut().for_each(|y| *y *= self.ratio);
+                }
+            },
+        );
     }
 
     fn backward(&self, call: BackwardCall<'_, '_>) {
@@ -130,7 +145,10 @@ impl Kernel for Reduce {
             return;
         }
         let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
-        self.isa.run(|| self.spread(output_gradient, factor, dx));
+        self.isa.run(
+            #[inline(always)]
+            || self.spread(output_gradient, factor, dx),
+        );
     }
 
     fn backward_needs_inputs(&self) -> bool {

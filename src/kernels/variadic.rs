@@ -83,11 +83,14 @@ impl Kernel for Variadic {
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(|| {
-            for (index, (traversal, x)) in self.traversals.iter().zip(inputs).enumerate() {
-                self.combine(traversal, x, index == 0, output);
-            }
-        });
+        self.isa.run(
+            #[inline(always)]
+            || {
+                for (index, (traversal, x)) in self.traversals.iter().zip(inputs).enumerate() {
+                    self.combine(traversal, x, index == 0, output);
+                }
+            },
+        );
     }
 
     fn backward(&self, call: BackwardCall<'_, '_>) {
@@ -95,7 +98,10 @@ impl Kernel for Variadic {
         if self.fold == Fold::Sum {
             for (traversal, gradient) in self.traversals.iter().zip(input_gradients) {
                 let Some(gradient) = gradient else { continue };
-                self.isa.run(|| self.add_gradient(traversal, output_gradient, gradient));
+                self.isa.run(
+                    #[inline(always)]
+                    || self.add_gradient(traversal, output_gradient, gradient),
+                );
             }
             return;
         }

@@ -77,3 +77,18 @@ pub fn implement(site: &Site<'_>, function: impl Elementwise<2>) -> Result<Imple
 pub fn is_integer(site: &Site<'_>) -> bool {
     site.get(0).is_some_and(|operand| !operand.data_type.is_float())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_integers_are_known_before_anything_runs() {
+        let inputs = [Some(Fact::of(TensorData::vector(vec![-7i64, 7, i64::MAX]))), Some(Fact::of(TensorData::scalar(2i64)))];
+        let known = |function: fn(i64, i64) -> Option<i64>| infer_pair(&Facts(&inputs), function).map(|facts| facts[0].integers());
+        assert_eq!(known(i64::checked_div), Ok(Some(vec![-3, 3, i64::MAX / 2])));
+        assert_eq!(known(i64::checked_mul), Ok(None));
+        let zero = [inputs[0].clone(), Some(Fact::of(TensorData::scalar(0i64)))];
+        assert_eq!(infer_pair(&Facts(&zero), i64::checked_div).map(|facts| facts[0].integers()), Ok(None));
+    }
+}

@@ -4,6 +4,7 @@ use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
 use super::unary;
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
+use crate::kernels::polynomial::{exp, polynomial};
 
 /// Minimax rational function of Eigen's and XLA's `erf`, for −4 ≤ x ≤ 4, highest power first.
 const NUMERATOR: [f32; 7] =
@@ -31,7 +32,7 @@ impl Elementwise<1> for Erf {
 
     #[inline(always)]
     fn slope(&self, _operand: usize, [x]: [f32; 1], _: f32) -> f32 {
-        std::f32::consts::FRAC_2_SQRT_PI * (-x * x).exp()
+        std::f32::consts::FRAC_2_SQRT_PI * exp(-x * x)
     }
 }
 
@@ -51,9 +52,4 @@ impl Operator for Erf {
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
         unary::implement(site, *self)
     }
-}
-
-#[inline(always)]
-fn polynomial(x: f32, coefficients: &[f32]) -> f32 {
-    coefficients.iter().fold(0.0, |sum, coefficient| sum * x + coefficient)
 }

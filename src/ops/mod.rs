@@ -44,6 +44,8 @@ mod reduce_max;
 mod reduce_mean;
 mod reduce_sum;
 mod reduction;
+#[cfg(test)]
+mod reduction_tests;
 mod relu;
 mod sigmoid;
 mod softmax;

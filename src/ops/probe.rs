@@ -176,6 +176,27 @@ fn to_memory(values: &[f32], layout: &Layout) -> Vec<f32> {
     memory
 }
 
+/// A node and what another engine makes of its inputs.
+pub struct Case {
+    pub name: &'static str,
+    pub opset: i64,
+    pub attributes: Attributes,
+    pub inputs: Vec<Input>,
+    pub wanted: &'static [f32],
+}
+
+/// Holds outputs against those of the table, also after the attributes were written and read back.
+pub fn check_cases(cases: Vec<Case>) {
+    for case in cases {
+        let inputs: Vec<_> = case.inputs.into_iter().map(Some).collect();
+        let (operator, inputs) = read(case.name, case.opset, case.attributes, &inputs);
+        check_output(case.name, operator.as_ref(), &inputs, case.wanted, 2e-6);
+        let (again, _) = read(case.name, case.opset.max(13), operator.attributes(), &inputs);
+        assert_eq!(again.attributes(), operator.attributes());
+        check_output(case.name, again.as_ref(), &inputs, case.wanted, 2e-6);
+    }
+}
+
 /// Holds each output element against `wanted` on every layout and instruction set.
 pub fn check_output(name: &str, operator: &dyn Operator, inputs: &[Option<Input>], wanted: &[f32], tolerance: f32) {
     for order in ORDERS {

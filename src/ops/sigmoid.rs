@@ -4,7 +4,7 @@ use super::operator::{Fact, Facts, Implementation, Operator, QuantizationRole, R
 use super::unary;
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
-use crate::kernels::exponential::exp;
+use crate::kernels::polynomial::exp;
 
 /// 1 / (1 + e⁻ˣ).
 #[derive(Clone, Copy, Debug, PartialEq)]

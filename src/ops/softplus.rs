@@ -4,7 +4,7 @@ use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
 use super::unary;
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
-use crate::kernels::exponential::exp;
+use crate::kernels::polynomial::exp;
 
 /// ln(1 + eˣ).
 #[derive(Clone, Copy, Debug, PartialEq)]

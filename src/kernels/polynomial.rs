@@ -1,4 +1,4 @@
-//! The exponential function in a form that vectorizes.
+//! Functions as polynomials, in a form that vectorizes.
 
 /// Adding it to a small number leaves that number rounded to an integer in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
@@ -20,12 +20,18 @@ pub fn exp(x: f32) -> f32 {
     (power * rest * rest + rest + 1.0) * f32::from_bits(exponent << 23)
 }
 
+/// Σ coefficients · xⁿ, highest power first.
+#[inline(always)]
+pub fn polynomial(x: f32, coefficients: &[f32]) -> f32 {
+    coefficients.iter().fold(0.0, |sum, coefficient| sum * x + coefficient)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_standard_library() {
+    fn exp_agrees_with_the_standard_library() {
         for step in -8700..=8800 {
             let x = step as f32 * 0.01;
             let (got, wanted) = (exp(x), x.exp());
