@@ -126,7 +126,10 @@ impl Convolution {
     /// Adds to `bias` the sum of `gradient` over all positions of the side that `direction` writes.
     pub fn add_bias_gradient(&self, direction: Direction, gradient: &[f32], bias: &mut [f32]) {
         let channels = self.window.target(direction).1;
-        self.isa.run(|| add_rows(gradient, &mut bias[..channels]));
+        self.isa.run(
+            #[inline(always)]
+            || add_rows(gradient, &mut bias[..channels]),
+        );
     }
 }
 

@@ -50,8 +50,8 @@ impl Isa {
         }
     }
 
-    /// Runs `work` compiled for this set: loops inside it vectorize to its width, as far as `work` is inlined
-    /// (mark the functions it calls `#[inline(always)]`). An unavailable set runs as portable code.
+    /// Runs `work` compiled for this set: loops inside it vectorize to its width, as far as `work` is inlined:
+    /// mark the closure itself, closures inside it, and the functions it calls `#[inline(always)]`. An unavailable set runs as portable code.
     #[inline(always)]
     pub fn run<R>(self, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]

@@ -1,19 +1,27 @@
 //! Arithmetic on plain slices: slices in, slices out, nothing known of graphs or operators.
 
 mod aligned;
+pub mod batch_norm;
 mod convolution;
 #[cfg(test)]
 mod convolution_tests;
 mod depthwise;
-mod fake_quantization;
+pub mod elementwise;
+pub mod fake_quantization;
 mod indirect;
 mod isa;
 mod matrix;
 mod outer;
+pub mod polynomial;
+pub mod pool;
+pub mod reduce;
 mod scatter;
 mod simd;
+pub mod softmax;
 mod stripe;
 mod tile;
+pub mod traversal;
+pub mod variadic;
 mod window;
 
 pub use aligned::{AlignedBuffer, SLACK, align};

@@ -1,55 +1,135 @@
 //! The operators that zeroq knows, one file each.
 
-pub mod attributes;
-pub mod operator;
+mod abs;
+mod add;
 #[cfg(test)]
-mod product_tests;
-mod reordered;
-mod sliding;
-
+mod arithmetic_tests;
+pub mod attributes;
+mod average_pool;
 mod batch_normalization;
 mod binary;
 mod broadcast;
+mod clip;
+mod comparison;
 mod conv;
 mod conv_transpose;
 mod convolution_kernel;
+mod dequantize_linear;
+mod div;
+mod elu;
+mod erf;
+mod exp;
 mod foreign;
 mod gemm;
+mod global_average_pool;
+mod global_max_pool;
+#[cfg(test)]
+mod gradient_tests;
+mod hard_sigmoid;
+mod hard_swish;
+mod leaky_relu;
+mod linear_quantization;
+mod log;
+mod log_softmax;
 mod mat_mul;
 mod matrix_kernel;
+mod max;
+mod max_pool;
+mod min;
+mod mul;
+mod neg;
+mod normalized_exponential;
+pub mod operator;
+mod p_relu;
 mod pooling;
+mod pow;
+#[cfg(test)]
+mod probe;
+#[cfg(test)]
+mod product_tests;
+#[cfg(test)]
+mod quantization_tests;
 mod quantize_linear;
 mod rearrange;
+mod reduce_max;
+mod reduce_mean;
+mod reduce_sum;
 mod reduction;
+#[cfg(test)]
+mod reduction_tests;
+mod relu;
+mod reordered;
 mod reshape;
 mod resize;
+mod rounding;
 mod shape;
+mod sigmoid;
+mod sliding;
+mod softmax;
+mod softplus;
+mod sqrt;
+mod sub;
+mod sum;
+mod tanh;
 mod unary;
-mod window;
+mod variadic;
 
 use std::sync::Arc;
 
 use crate::tensor::TensorData;
+pub use abs::Abs;
+pub use add::Add;
 pub use attributes::{Attribute, Attributes};
+pub use average_pool::AveragePool;
 pub use batch_normalization::BatchNormalization;
-pub use binary::{Add, Clip, Div, Equal, Greater, Less, Max, Min, Mul, PRelu, Pow, Sub, Sum};
+pub use clip::Clip;
+pub use comparison::{Equal, Greater, Less};
 pub use conv::Conv;
 pub use conv_transpose::ConvTranspose;
+pub use dequantize_linear::DequantizeLinear;
+pub use div::Div;
+pub use elu::Elu;
+pub use erf::Erf;
+pub use exp::Exp;
 pub use foreign::Foreign;
 pub use gemm::Gemm;
+pub use global_average_pool::GlobalAveragePool;
+pub use global_max_pool::GlobalMaxPool;
+pub use hard_sigmoid::HardSigmoid;
+pub use hard_swish::HardSwish;
+pub use leaky_relu::LeakyRelu;
+pub use log::Log;
+pub use log_softmax::LogSoftmax;
 pub use mat_mul::MatMul;
+pub use max::Max;
+pub use max_pool::MaxPool;
+pub use min::Min;
+pub use mul::Mul;
+pub use neg::Neg;
+pub use normalized_exponential::SoftmaxAxis;
 pub use operator::{Operator, Refusal};
-pub use pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
-pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
-pub use rearrange::PadMode;
-pub use rearrange::{Concat, DepthToSpace, Expand, Gather, Pad, Slice, Split, Transpose};
-pub use reduction::{LogSoftmax, Reduce, Softmax};
+pub use p_relu::PRelu;
+pub use pooling::{Padding, Window};
+pub use pow::Pow;
+pub use quantize_linear::QuantizeLinear;
+pub use rearrange::{Concat, DepthToSpace, Expand, Gather, Pad, PadMode, Slice, Split, Transpose};
+pub use reduce_max::ReduceMax;
+pub use reduce_mean::ReduceMean;
+pub use reduce_sum::ReduceSum;
+pub use reduction::ReducedAxes;
+pub use relu::Relu;
 pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
 pub use resize::{Resize, Swing};
+pub use rounding::{Ceil, Floor, Reciprocal};
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
-pub use unary::{Abs, Ceil, Elu, Exp, Floor, HardSigmoid, HardSwish, LeakyRelu, Log, Neg, Reciprocal, Relu, Sigmoid, Softplus, Sqrt, Tanh};
+pub use sigmoid::Sigmoid;
 pub use sliding::{AutoPad, Sliding};
-pub use window::{Resolved, Window};
+pub use softmax::Softmax;
+pub use softplus::Softplus;
+pub use sqrt::Sqrt;
+pub use sub::Sub;
+pub use sum::Sum;
+pub use tanh::Tanh;
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
 pub struct Parsed {
@@ -78,71 +158,71 @@ pub type Parse = fn(NodeForm) -> Result<Parsed, Refusal>;
 
 /// Every known operator by ONNX name, sorted.
 const OPERATORS: &[(&str, Parse)] = &[
-    ("Abs", Abs::parse),
-    ("Add", Add::parse),
-    ("AveragePool", AveragePool::parse),
-    ("BatchNormalization", BatchNormalization::parse),
+    ("Abs", abs::parse),
+    ("Add", add::parse),
+    ("AveragePool", average_pool::parse),
+    ("BatchNormalization", batch_normalization::parse),
     ("Cast", Cast::parse),
     ("CastLike", CastLike::parse),
-    ("Ceil", Ceil::parse),
-    ("Clip", Clip::parse),
+    ("Ceil", rounding::parse_ceil),
+    ("Clip", clip::parse),
     ("Concat", Concat::parse),
     ("ConstantOfShape", ConstantOfShape::parse),
     ("Conv", conv::parse),
     ("ConvTranspose", conv_transpose::parse),
     ("DepthToSpace", DepthToSpace::parse),
-    ("DequantizeLinear", DequantizeLinear::parse),
-    ("Div", Div::parse),
+    ("DequantizeLinear", dequantize_linear::parse),
+    ("Div", div::parse),
     ("Dropout", Dropout::parse),
-    ("Elu", Elu::parse),
-    ("Equal", Equal::parse),
-    ("Exp", Exp::parse),
+    ("Elu", elu::parse),
+    ("Equal", comparison::parse_equal),
+    ("Erf", erf::parse),
+    ("Exp", exp::parse),
     ("Expand", Expand::parse),
     ("Flatten", Flatten::parse),
-    ("Floor", Floor::parse),
+    ("Floor", rounding::parse_floor),
     ("Gather", Gather::parse),
     ("Gemm", gemm::parse),
-    ("GlobalAveragePool", GlobalAveragePool::parse),
-    ("GlobalMaxPool", GlobalMaxPool::parse),
-    ("Greater", Greater::parse),
-    ("HardSigmoid", HardSigmoid::parse),
-    ("HardSwish", HardSwish::parse),
+    ("GlobalAveragePool", global_average_pool::parse),
+    ("GlobalMaxPool", global_max_pool::parse),
+    ("Greater", comparison::parse_greater),
+    ("HardSigmoid", hard_sigmoid::parse),
+    ("HardSwish", hard_swish::parse),
     ("Identity", Identity::parse),
-    ("LeakyRelu", LeakyRelu::parse),
-    ("Less", Less::parse),
-    ("Log", Log::parse),
-    ("LogSoftmax", LogSoftmax::parse),
+    ("LeakyRelu", leaky_relu::parse),
+    ("Less", comparison::parse_less),
+    ("Log", log::parse),
+    ("LogSoftmax", log_softmax::parse),
     ("MatMul", mat_mul::parse),
-    ("Max", Max::parse),
-    ("MaxPool", MaxPool::parse),
-    ("Min", Min::parse),
-    ("Mul", Mul::parse),
-    ("Neg", Neg::parse),
-    ("PRelu", PRelu::parse),
+    ("Max", max::parse),
+    ("MaxPool", max_pool::parse),
+    ("Min", min::parse),
+    ("Mul", mul::parse),
+    ("Neg", neg::parse),
+    ("PRelu", p_relu::parse),
     ("Pad", Pad::parse),
-    ("Pow", Pow::parse),
-    ("QuantizeLinear", QuantizeLinear::parse),
+    ("Pow", pow::parse),
+    ("QuantizeLinear", quantize_linear::parse),
     ("Range", Range::parse),
-    ("Reciprocal", Reciprocal::parse),
-    ("ReduceMax", Reduce::parse_max),
-    ("ReduceMean", Reduce::parse_mean),
-    ("ReduceProd", Reduce::parse_product),
-    ("ReduceSum", Reduce::parse_sum),
-    ("Relu", Relu::parse),
+    ("Reciprocal", rounding::parse_reciprocal),
+    ("ReduceMax", reduce_max::parse),
+    ("ReduceMean", reduce_mean::parse),
+    ("ReduceSum", reduce_sum::parse),
+    ("Relu", relu::parse),
     ("Reshape", Reshape::parse),
     ("Resize", Resize::parse),
     ("Shape", Shape::parse),
-    ("Sigmoid", Sigmoid::parse),
+    ("Sigmoid", sigmoid::parse),
     ("Size", Size::parse),
     ("Slice", Slice::parse),
-    ("Softmax", Softmax::parse),
-    ("Softplus", Softplus::parse),
+    ("Softmax", softmax::parse),
+    ("Softplus", softplus::parse),
     ("Split", Split::parse),
-    ("Sqrt", Sqrt::parse),
+    ("Sqrt", sqrt::parse),
     ("Squeeze", Squeeze::parse),
-    ("Sub", Sub::parse),
-    ("Sum", Sum::parse),
-    ("Tanh", Tanh::parse),
+    ("Sub", sub::parse),
+    ("Sum", sum::parse),
+    ("Tanh", tanh::parse),
     ("Transpose", Transpose::parse),
     ("Unsqueeze", Unsqueeze::parse),
     ("Upsample", Resize::parse_upsample),
@@ -158,14 +238,4 @@ pub fn parse(op_type: &str, form: NodeForm) -> Option<Result<Parsed, Refusal>> {
 /// Names of all known operators.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OPERATORS.iter().map(|(name, _)| *name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operators_are_sorted_and_named_once() {
-        assert!(names().zip(names().skip(1)).all(|(a, b)| a < b));
-    }
 }

@@ -1,262 +1,147 @@
-//! MaxPool, AveragePool and their global forms.
+//! What MaxPool and AveragePool share.
 
-use super::attributes::Attributes;
-use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Layout, Operator, QuantizationRole, Refusal, Site};
-use super::window::Window;
-use super::{NodeForm, Parsed};
+use super::Attributes;
+use super::operator::{Fact, Facts, Implementation, Refusal, Site};
+use super::unary::{numeric, output};
 use crate::graph::Dim;
-use crate::kernels::Isa;
+use crate::kernels::pool::{Pool, Pooling, Slide};
 
-/// Largest element under a window; padding never wins. Dilations and the second output are refused.
-#[derive(Clone, Debug)]
-pub struct MaxPool {
-    pub window: Window,
+/// Where the zeros around the input come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Zeros before each spatial dimension, then after each.
+    Explicit(Vec<usize>),
+    /// As many as make the output ⌈input / stride⌉; an odd one stands at the end.
+    SameUpper,
+    /// As above; an odd one stands at the beginning.
+    SameLower,
+    /// None.
+    Valid,
 }
 
-/// Mean under a window.
-#[derive(Clone, Debug)]
-pub struct AveragePool {
-    pub window: Window,
-    pub count_include_pad: bool,
+/// A window that slides over the spatial dimensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Size along each spatial dimension.
+    pub kernel: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    /// A window that reaches beyond the end counts too, if it starts before.
+    pub ceil_mode: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct GlobalAveragePool;
-
-#[derive(Clone, Copy, Debug)]
-pub struct GlobalMaxPool;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Max,
-    Average,
-}
-
-/// For each output position: where its window's input positions are, and the divisor of a mean.
-struct PoolKernel {
-    kind: Kind,
-    windows: Vec<(Vec<u32>, f32)>,
-    channels: usize,
-    isa: Isa,
-}
-
-impl PoolKernel {
-    fn new(kind: Kind, window: &Window, include_pad: bool, site: &Site<'_>) -> Result<Self, Refusal> {
-        let input = &site.required(0)?.layout;
-        if *input != Layout::activation(&input.shape) {
-            return Err("it pools activations only".to_string());
-        }
-        let spatial = &input.shape[2..];
-        let resolved = window.resolve(spatial, None)?;
-        let channels = input.shape[0] * input.shape[1];
-        if input.shape[0] != 1 {
-            return Err("a fixed batch above 1 is not supported".to_string());
-        }
-        let mut windows = vec![(vec![0u32], 1.0f32)];
-        for axis in 0..spatial.len() {
-            let mut next = Vec::new();
-            for (bases, divisor) in &windows {
-                for position in 0..resolved.output[axis] {
-                    let start = (position * resolved.strides[axis]) as isize - resolved.begins[axis] as isize;
-                    let end = (start + resolved.kernel[axis] as isize).min((spatial[axis] + resolved.ends[axis]) as isize);
-                    let valid = start.max(0)..end.min(spatial[axis] as isize);
-                    let count = if include_pad { end - start } else { valid.end - valid.start };
-                    let bases = bases.iter().flat_map(|base| valid.clone().map(move |at| base * spatial[axis] as u32 + at as u32));
-                    next.push((bases.collect(), divisor * count as f32));
-                }
-            }
-            windows = next;
-        }
-        for (positions, _) in &mut windows {
-            positions.iter_mut().for_each(|position| *position *= channels as u32);
-        }
-        if windows.iter().any(|(positions, _)| positions.is_empty()) {
-            return Err("a window lies wholly in the padding".to_string());
-        }
-        Ok(PoolKernel { kind, windows, channels, isa: site.isa })
-    }
-}
-
-impl Kernel for PoolKernel {
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        let c = self.channels;
-        for ((positions, divisor), out) in self.windows.iter().zip(output.chunks_exact_mut(c)) {
-            let first = positions[0] as usize;
-            out.copy_from_slice(&inputs[0][first..first + c]);
-            for position in &positions[1..] {
-                let row = &inputs[0][*position as usize..*position as usize + c];
-                match self.kind {
-                    Kind::Max => self.isa.run(|| out.iter_mut().zip(row).for_each(|(y, x)| *y = if *x > *y { *x } else { *y })),
-                    Kind::Average => self.isa.run(|| out.iter_mut().zip(row).for_each(|(y, x)| *y += x)),
-                }
-            }
-            if self.kind == Kind::Average {
-                out.iter_mut().for_each(|y| *y /= divisor);
-            }
-        }
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let Some(Some(gradient)) = call.input_gradients.first_mut() else { return };
-        let (c, target) = (self.channels, gradient.open());
-        let rows = call.output.chunks_exact(c).zip(call.output_gradient.chunks_exact(c));
-        for ((positions, divisor), (y, g)) in self.windows.iter().zip(rows) {
-            if self.kind == Kind::Average {
-                for position in positions {
-                    let row = &mut target[*position as usize..*position as usize + c];
-                    self.isa.run(|| row.iter_mut().zip(g).for_each(|(t, g)| *t += g / divisor));
-                }
-                continue;
-            }
-            for channel in 0..c {
-                let largest = positions.iter().map(|position| *position as usize + channel).find(|at| call.inputs[0][*at] == y[channel]);
-                if let Some(at) = largest {
-                    target[at] += g[channel];
-                }
-            }
-        }
-    }
-
-    fn backward_needs_inputs(&self) -> bool {
-        self.kind == Kind::Max
-    }
-
-    fn backward_needs_output(&self) -> bool {
-        self.kind == Kind::Max
-    }
-}
-
-fn infer_window(window: &Window, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-    let x = inputs.required(0)?;
-    let channels = x.shape.get(1).cloned().unwrap_or(Dim::Unknown);
-    Ok(vec![Fact::new(x.data_type, window.output_shape(&x.shape, channels, None)?)])
-}
-
-fn refuse_dilations(window: &Window) -> Result<(), Refusal> {
-    if window.kernel_shape.is_empty() {
-        return Err("attribute `kernel_shape` is missing".to_string());
-    }
-    if window.dilations.iter().any(|dilation| *dilation > 1) {
-        return Err(format!("dilations={:?} is not supported", window.dilations));
-    }
-    Ok(())
-}
-
-impl MaxPool {
+impl Window {
     /// # Errors
-    /// If an attribute is wrong, unknown or not supported.
-    pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let mut attributes = form.attributes;
-        let window = Window::parse(&mut attributes)?;
-        let _ = attributes.take_int("storage_order", 0)?;
-        attributes.finish()?;
-        refuse_dilations(&window)?;
-        if form.output_count > 1 {
-            return Err("the output `Indices` is not supported".to_string());
+    /// If an attribute is wrong or asks for dilation.
+    pub fn take(attributes: &mut Attributes) -> Result<Self, Refusal> {
+        let kernel = attributes.take_sizes("kernel_shape", false)?.ok_or("kernel_shape is missing")?;
+        let rank = kernel.len();
+        let strides = sized("strides", attributes.take_sizes("strides", false)?, rank, 1)?;
+        let dilations = sized("dilations", attributes.take_sizes("dilations", false)?, rank, 1)?;
+        if dilations.iter().any(|dilation| *dilation != 1) {
+            return Err(format!("dilations={dilations:?} is not supported"));
         }
-        Ok(Parsed::plain(MaxPool { window }))
-    }
-}
-
-impl Operator for MaxPool {
-    fn name(&self) -> &str {
-        "MaxPool"
-    }
-
-    fn attributes(&self) -> Attributes {
-        self.window.write(Attributes::default())
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        infer_window(&self.window, inputs)
+        let pads = sized("pads", attributes.take_sizes("pads", true)?, 2 * rank, 0)?;
+        let padding = match attributes.take_string("auto_pad", "NOTSET")?.as_str() {
+            "NOTSET" => Padding::Explicit(pads),
+            "SAME_UPPER" => Padding::SameUpper,
+            "SAME_LOWER" => Padding::SameLower,
+            "VALID" => Padding::Valid,
+            other => return Err(format!("auto_pad={other} is not supported")),
+        };
+        let ceil_mode = attributes.take_int("ceil_mode", 0)? != 0;
+        Ok(Window { kernel, strides, padding, ceil_mode })
     }
 
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        Ok(Implementation::Compute(Box::new(PoolKernel::new(Kind::Max, &self.window, false, site)?)))
+    pub fn attributes(&self) -> Attributes {
+        let attributes = Attributes::default().sizes("kernel_shape", &self.kernel).sizes("strides", &self.strides);
+        let attributes = match &self.padding {
+            Padding::Explicit(pads) => attributes.sizes("pads", pads),
+            Padding::SameUpper => attributes.string("auto_pad", "SAME_UPPER"),
+            Padding::SameLower => attributes.string("auto_pad", "SAME_LOWER"),
+            Padding::Valid => attributes.string("auto_pad", "VALID"),
+        };
+        if self.ceil_mode { attributes.int("ceil_mode", 1) } else { attributes }
     }
 
-    fn quantization_role(&self) -> QuantizationRole {
-        QuantizationRole::PassThrough
-    }
-}
-
-impl AveragePool {
+    /// How the window slides along spatial dimension `axis` of size `input`.
+    ///
     /// # Errors
-    /// If an attribute is wrong, unknown or not supported.
-    pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let mut attributes = form.attributes;
-        let window = Window::parse(&mut attributes)?;
-        let count_include_pad = attributes.take_int("count_include_pad", 0)? != 0;
-        attributes.finish()?;
-        refuse_dilations(&window)?;
-        Ok(Parsed::plain(AveragePool { window, count_include_pad }))
-    }
-}
-
-impl Operator for AveragePool {
-    fn name(&self) -> &str {
-        "AveragePool"
-    }
-
-    fn attributes(&self) -> Attributes {
-        let attributes = self.window.write(Attributes::default());
-        if self.count_include_pad { attributes.int("count_include_pad", 1) } else { attributes }
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        infer_window(&self.window, inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        Ok(Implementation::Compute(Box::new(PoolKernel::new(Kind::Average, &self.window, self.count_include_pad, site)?)))
-    }
-
-    fn quantization_role(&self) -> QuantizationRole {
-        QuantizationRole::Function
-    }
-}
-
-macro_rules! global_pool {
-    ($name:ident, $kind:expr, $role:expr) => {
-        impl $name {
-            /// # Errors
-            /// If an attribute is unknown.
-            pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-                form.attributes.finish()?;
-                Ok(Parsed::plain($name))
-            }
+    /// If the window does not fit, or a pad is not smaller than the kernel.
+    pub fn slide(&self, axis: usize, input: usize) -> Result<Slide, Refusal> {
+        let (kernel, stride) = (self.kernel[axis], self.strides[axis]);
+        let (before, after) = self.zeros(axis, input);
+        if before >= kernel || after >= kernel {
+            return Err(format!("pads {before} and {after} must be smaller than the kernel, {kernel}"));
         }
+        let room = (before + input + after).checked_sub(kernel);
+        let room = room.filter(|_| input > 0).ok_or_else(|| format!("kernel {kernel} does not fit an input of {input}"))?;
+        let steps = if self.ceil_mode { room.div_ceil(stride) } else { room / stride };
+        let past_end = steps * stride >= before + input;
+        let output = if past_end { steps } else { steps + 1 };
+        Ok(Slide { input, output, kernel, stride, before, after })
+    }
 
-        impl Operator for $name {
-            fn name(&self) -> &str {
-                stringify!($name)
-            }
-
-            fn attributes(&self) -> Attributes {
-                Attributes::default()
-            }
-
-            fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-                let x = inputs.required(0)?;
-                if x.rank() < 3 {
-                    return Err(format!("its input has rank {}, it needs at least 3", x.rank()));
-                }
-                let shape = x.shape.iter().enumerate().map(|(i, dim)| if i < 2 { dim.clone() } else { Dim::Known(1) });
-                Ok(vec![Fact::new(x.data_type, shape.collect())])
-            }
-
-            fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-                let spatial = site.required(0)?.layout.shape[2..].to_vec();
-                let window = Window { kernel_shape: spatial, ..Window::default() };
-                Ok(Implementation::Compute(Box::new(PoolKernel::new($kind, &window, false, site)?)))
-            }
-
-            fn quantization_role(&self) -> QuantizationRole {
-                $role
-            }
+    fn zeros(&self, axis: usize, input: usize) -> (usize, usize) {
+        let (kernel, stride) = (self.kernel[axis], self.strides[axis]);
+        let last = input.div_ceil(stride).saturating_sub(1) * stride;
+        let total = (last + kernel).saturating_sub(input);
+        match &self.padding {
+            Padding::Explicit(pads) => (pads[axis], pads[axis + self.kernel.len()]),
+            Padding::SameUpper => (total / 2, total - total / 2),
+            Padding::SameLower => (total - total / 2, total / 2),
+            Padding::Valid => (0, 0),
         }
-    };
+    }
+
+    fn check_rank(&self, rank: usize) -> Result<(), Refusal> {
+        let spatial = self.kernel.len();
+        if !(1..=3).contains(&spatial) {
+            return Err(format!("{spatial} spatial dimensions are not supported"));
+        }
+        let fits = self.strides.len() == spatial && !matches!(&self.padding, Padding::Explicit(pads) if pads.len() != 2 * spatial);
+        if rank != spatial + 2 || !fits {
+            return Err(format!("kernel_shape={:?} does not fit an input of rank {rank}", self.kernel));
+        }
+        Ok(())
+    }
+
+    /// `[N, C, …]` to the same with the number of window positions along each spatial dimension.
+    ///
+    /// # Errors
+    /// If the window does not fit the input.
+    pub fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
+        let input = numeric(inputs, 0)?;
+        self.check_rank(input.rank())?;
+        let mut shape = input.shape.clone();
+        for (axis, dim) in shape[2..].iter_mut().enumerate() {
+            *dim = match dim.known() {
+                Some(size) => Dim::Known(self.slide(axis, size)?.output),
+                None => Dim::Unknown,
+            };
+        }
+        Ok(vec![Fact::new(input.data_type, shape)])
+    }
+
+    /// # Errors
+    /// If the window does not fit the input.
+    pub fn implement(&self, site: &Site<'_>, pooling: Pooling) -> Result<Implementation, Refusal> {
+        let (input, output) = (&site.required(0)?.layout, output(site)?);
+        self.check_rank(input.shape.len())?;
+        let slides = input.shape[2..].iter().enumerate().map(|(axis, size)| self.slide(axis, *size));
+        let slides = slides.collect::<Result<Vec<_>, _>>()?;
+        let sizes: Vec<usize> = input.shape[..2].iter().copied().chain(slides.iter().map(|slide| slide.output)).collect();
+        if sizes != output.shape {
+            return Err(format!("output shape {:?} should be {sizes:?}", output.shape));
+        }
+        Ok(Implementation::Compute(Box::new(Pool::new(pooling, &slides, input, output, site.isa))))
+    }
 }
 
-global_pool!(GlobalAveragePool, Kind::Average, QuantizationRole::Function);
-global_pool!(GlobalMaxPool, Kind::Max, QuantizationRole::Float);
+fn sized(name: &str, values: Option<Vec<usize>>, len: usize, default: usize) -> Result<Vec<usize>, Refusal> {
+    match values {
+        Some(values) if values.len() != len => Err(format!("{name}={values:?} must have {len} entries")),
+        Some(values) => Ok(values),
+        None => Ok(vec![default; len]),
+    }
+}

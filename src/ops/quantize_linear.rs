@@ -1,128 +1,36 @@
-//! QuantizeLinear and DequantizeLinear. In flight their integers ride in f32, exact to 2²⁴.
+//! QuantizeLinear.
 
-use super::attributes::Attributes;
-use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Layout, Operator, Refusal, Site};
-use super::{NodeForm, Parsed};
+use super::linear_quantization::{self as shared, check_parameters, check_type, take_axis};
+use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
+use super::{Attributes, NodeForm, Parsed};
+use crate::kernels::elementwise::Elementwise;
 use crate::tensor::DataType;
 
-/// q = saturate(round_half_even(x / scale) + zero_point). Inputs x, scale, zero point (u8 0 if omitted).
-#[derive(Clone, Debug)]
+/// q = clamp(round_half_even(x / scale) + zero_point) over inputs (x, scale, zero point).
+/// Backward is straight-through inside the range and 0 outside.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantizeLinear {
-    /// Dimension of a per-channel scale.
+    /// The dimension that several scales lie along.
     pub axis: i64,
-    /// Explicit output type (operator set 21 on); `Other(0)` where the zero point tells.
+    /// Used where there is no zero point; else the zero point's type rules.
     pub output_type: DataType,
 }
 
-/// x = (q − zero_point) · scale. Inputs q, scale, zero point (0 if omitted).
-#[derive(Clone, Debug)]
-pub struct DequantizeLinear {
-    pub axis: i64,
-}
-
-fn parse_axis(form: NodeForm) -> Result<(i64, Attributes), Refusal> {
-    let mut attributes = form.attributes;
-    let axis = attributes.take_int("axis", 1)?;
-    if attributes.take_int("block_size", 0)? != 0 {
-        return Err("block_size is not supported".to_string());
+/// # Errors
+/// If an attribute is wrong or not supported.
+pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
+    let NodeForm { mut attributes, input_count, .. } = form;
+    let axis = take_axis(&mut attributes)?;
+    // Saturation can be chosen for 8-bit floats alone, which are refused by their type.
+    attributes.take_int("saturate", 1)?;
+    let code = attributes.take_int("output_dtype", 0)?;
+    attributes.finish()?;
+    let output_type = if code == 0 { DataType::U8 } else { DataType::from_code(i32::try_from(code).unwrap_or(0)) };
+    check_type(output_type)?;
+    if input_count < 3 && output_type != DataType::U8 {
+        return Err(format!("output_dtype={code} without a zero point is not supported"));
     }
-    let _ = attributes.take_int("saturate", 1)?;
-    Ok((axis, attributes))
-}
-
-/// Index of the scale of each element, in memory order.
-fn scale_indices(layout: &Layout, axis: i64, scales: usize) -> Result<Vec<u32>, Refusal> {
-    if scales == 1 {
-        return Ok(vec![0; layout.len()]);
-    }
-    let rank = layout.shape.len();
-    let axis = super::reduction::normalize_axis(axis, rank)?;
-    if layout.shape[axis] != scales {
-        return Err(format!("it has {scales} scales for a dimension of {}", layout.shape[axis]));
-    }
-    let inner: usize = layout.shape[axis + 1..].iter().product();
-    let mut indices = vec![0; layout.len()];
-    for (index, offset) in layout.offsets().into_iter().enumerate() {
-        indices[offset] = (index / inner % scales) as u32;
-    }
-    Ok(indices)
-}
-
-struct QuantizeKernel {
-    indices: Vec<u32>,
-    range: (f32, f32),
-}
-
-fn at(input: Option<&&[f32]>, index: usize) -> f32 {
-    input.filter(|input| !input.is_empty()).map_or(0.0, |input| input[index.min(input.len() - 1)])
-}
-
-impl Kernel for QuantizeKernel {
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        for ((q, x), index) in output.iter_mut().zip(inputs[0]).zip(&self.indices) {
-            let scale = inputs[1][*index as usize];
-            *q = ((x / scale).round_ties_even() + at(inputs.get(2), *index as usize)).clamp(self.range.0, self.range.1);
-        }
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let inside = |i: usize| {
-            let index = self.indices[i] as usize;
-            let q = (call.inputs[0][i] / call.inputs[1][index]).round_ties_even() + at(call.inputs.get(2), index);
-            q >= self.range.0 && q <= self.range.1
-        };
-        let [x_gradient, scale_gradient, ..] = call.input_gradients else { return };
-        if let Some(gradient) = x_gradient {
-            for (i, (t, g)) in gradient.open().iter_mut().zip(call.output_gradient).enumerate() {
-                *t += if inside(i) { g / call.inputs[1][self.indices[i] as usize] } else { 0.0 };
-            }
-        }
-        if let Some(gradient) = scale_gradient {
-            let target = gradient.open();
-            for (i, g) in call.output_gradient.iter().enumerate().filter(|(i, _)| inside(*i)) {
-                let scale = call.inputs[1][self.indices[i] as usize];
-                target[self.indices[i] as usize] -= g * call.inputs[0][i] / (scale * scale);
-            }
-        }
-    }
-}
-
-struct DequantizeKernel {
-    indices: Vec<u32>,
-}
-
-impl Kernel for DequantizeKernel {
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        for ((x, q), index) in output.iter_mut().zip(inputs[0]).zip(&self.indices) {
-            *x = (q - at(inputs.get(2), *index as usize)) * inputs[1][*index as usize];
-        }
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let [q_gradient, scale_gradient, ..] = call.input_gradients else { return };
-        if let Some(gradient) = q_gradient {
-            for ((t, g), index) in gradient.open().iter_mut().zip(call.output_gradient).zip(&self.indices) {
-                *t += g * call.inputs[1][*index as usize];
-            }
-        }
-        if let Some(gradient) = scale_gradient {
-            let target = gradient.open();
-            for ((q, g), index) in call.inputs[0].iter().zip(call.output_gradient).zip(&self.indices) {
-                target[*index as usize] += g * (q - at(call.inputs.get(2), *index as usize));
-            }
-        }
-    }
-}
-
-impl QuantizeLinear {
-    /// # Errors
-    /// If an attribute is wrong, unknown or not supported.
-    pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let (axis, mut attributes) = parse_axis(form)?;
-        let output_type = DataType::from_code(i32::try_from(attributes.take_int("output_dtype", 0)?).unwrap_or(0));
-        attributes.finish()?;
-        Ok(Parsed::plain(QuantizeLinear { axis, output_type }))
-    }
+    Ok(Parsed::plain(QuantizeLinear { axis, output_type }))
 }
 
 impl Operator for QuantizeLinear {
@@ -131,63 +39,60 @@ impl Operator for QuantizeLinear {
     }
 
     fn attributes(&self) -> Attributes {
-        let attributes = Attributes::default().int("axis", self.axis);
-        match self.output_type {
-            DataType::Other(0) => attributes,
-            other => attributes.int("output_dtype", other.code().into()),
-        }
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        let (x, _) = (inputs.required(0)?, inputs.required(1)?);
-        let data_type = match (inputs.get(2), self.output_type) {
-            (Some(zero_point), _) => zero_point.data_type,
-            (None, DataType::Other(0)) => DataType::U8,
-            (None, explicit) => explicit,
-        };
-        data_type.integer_range().ok_or_else(|| format!("cannot quantize to {data_type}"))?;
-        Ok(vec![Fact::new(data_type, x.shape.clone())])
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let (x, scale) = (site.required(0)?, site.required(1)?);
-        let data_type = match (site.get(2), self.output_type) {
-            (Some(zero_point), _) => zero_point.data_type,
-            (None, DataType::Other(0)) => DataType::U8,
-            (None, explicit) => explicit,
-        };
-        let range = data_type.integer_range().ok_or_else(|| format!("cannot quantize to {data_type}"))?;
-        let indices = scale_indices(&x.layout, self.axis, scale.layout.len())?;
-        Ok(Implementation::Compute(Box::new(QuantizeKernel { indices, range: (range.0 as f32, range.1 as f32) })))
-    }
-}
-
-impl DequantizeLinear {
-    /// # Errors
-    /// If an attribute is wrong, unknown or not supported.
-    pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let (axis, attributes) = parse_axis(form)?;
-        attributes.finish()?;
-        Ok(Parsed::plain(DequantizeLinear { axis }))
-    }
-}
-
-impl Operator for DequantizeLinear {
-    fn name(&self) -> &str {
-        "DequantizeLinear"
-    }
-
-    fn attributes(&self) -> Attributes {
         Attributes::default().int("axis", self.axis)
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        let (q, scale) = (inputs.required(0)?, inputs.required(1)?);
-        Ok(vec![Fact::new(scale.data_type, q.shape.clone())])
+        check_parameters(inputs, self.axis)?;
+        let output_type = inputs.get(2).map_or(self.output_type, |zero_point| zero_point.data_type);
+        check_type(output_type)?;
+        Ok(vec![Fact::new(output_type, inputs.required(0)?.shape.clone())])
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let (q, scale) = (site.required(0)?, site.required(1)?);
-        Ok(Implementation::Compute(Box::new(DequantizeKernel { indices: scale_indices(&q.layout, self.axis, scale.layout.len())? })))
+        let output_type = site.get(2).map_or(self.output_type, |zero_point| zero_point.data_type);
+        check_type(output_type)?;
+        let (low, high) = output_type.integer_range().ok_or("not an integer type")?;
+        shared::implement(site, self.axis, Quantizer { low: low as f32, high: high as f32 })
+    }
+}
+
+/// The range of the quantized type.
+#[derive(Clone, Copy)]
+struct Quantizer {
+    low: f32,
+    high: f32,
+}
+
+impl Elementwise<3> for Quantizer {
+    #[inline(always)]
+    fn value(&self, [x, scale, zero_point]: [f32; 3]) -> f32 {
+        let level = (x / scale).round_ties_even() + zero_point;
+        let raised = if level < self.low { self.low } else { level };
+        if raised > self.high { self.high } else { raised }
+    }
+
+    #[inline(always)]
+    fn slope(&self, operand: usize, [x, scale, zero_point]: [f32; 3], _: f32) -> f32 {
+        let level = (x / scale).round_ties_even() + zero_point;
+        let inside = level >= self.low && level <= self.high;
+        let slope = match operand {
+            0 => 1.0 / scale,
+            1 => -x / (scale * scale),
+            _ => 1.0,
+        };
+        if inside { slope } else { 0.0 }
+    }
+}
+
+impl Elementwise<2> for Quantizer {
+    #[inline(always)]
+    fn value(&self, [x, scale]: [f32; 2]) -> f32 {
+        Elementwise::<3>::value(self, [x, scale, 0.0])
+    }
+
+    #[inline(always)]
+    fn slope(&self, operand: usize, [x, scale]: [f32; 2], y: f32) -> f32 {
+        Elementwise::<3>::slope(self, operand, [x, scale, 0.0], y)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attributes::Attributes;
 use super::broadcast::broadcast;
 use super::operator::{FILL, Fact, Facts, Implementation, Layout, Operator, QuantizationRole, Refusal, Site};
-use super::reduction::normalize_axis;
+use super::unary::resolve_axis as normalize_axis;
 use super::{NodeForm, Parsed};
 use crate::graph::{Dim, known_shape};
 use crate::tensor::TensorData;

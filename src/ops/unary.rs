@@ -1,111 +1,127 @@
-//! Operators that map each element by itself.
+//! What operators of one input, element by element, share.
 
-use super::attributes::Attributes;
-use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Operator, QuantizationRole, Refusal, Site};
-use super::{NodeForm, Parsed};
-use crate::kernels::Isa;
+use super::Attributes;
+use super::operator::{Fact, Facts, Implementation, Layout, Refusal, Site};
+use crate::graph::Dim;
+use crate::kernels::elementwise::{Elementwise, ElementwiseKernel};
+use crate::kernels::traversal::Traversal;
+use crate::tensor::DataType;
 
-/// A scalar function with its derivative.
-trait Function: Copy + Send + Sync + 'static {
-    fn value(&self, x: f32) -> f32;
-    /// Derivative at `x`, where the value is `y`.
-    fn slope(&self, x: f32, y: f32) -> f32;
+/// One output like input 0.
+///
+/// # Errors
+/// If the input is missing or of a type that zeroq does not compute with.
+pub fn infer(inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
+    let input = numeric(inputs, 0)?;
+    Ok(vec![Fact::new(input.data_type, input.shape.clone())])
 }
 
-struct UnaryKernel<F> {
-    function: F,
-    isa: Isa,
+/// Refuses attributes that nobody took, except leftovers of old exporters.
+///
+/// # Errors
+/// If an attribute is not known.
+pub fn finish(mut attributes: Attributes) -> Result<(), Refusal> {
+    attributes.0.remove("consumed_inputs");
+    attributes.finish()
 }
 
-impl<F: Function> Kernel for UnaryKernel<F> {
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(|| apply(&self.function, inputs[0], output));
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let Some(Some(gradient)) = call.input_gradients.first_mut() else { return };
-        let (x, y, g) = (call.inputs[0], call.output, call.output_gradient);
-        let target = gradient.open();
-        self.isa.run(|| apply_slope(&self.function, x, y, g, target));
-    }
-
-    fn backward_needs_output(&self) -> bool {
-        true
-    }
-}
-
-#[inline(always)]
-fn apply<F: Function>(function: &F, x: &[f32], y: &mut [f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = function.value(*x);
+/// Input `index`, of a type that zeroq computes with.
+///
+/// # Errors
+/// If it is missing or of another type.
+pub fn numeric<'a>(inputs: &Facts<'a>, index: usize) -> Result<&'a Fact, Refusal> {
+    let fact = inputs.0.get(index).and_then(Option::as_ref).ok_or_else(|| format!("input {index} is missing"))?;
+    match fact.data_type {
+        DataType::Other(code) => Err(format!("input {index} has element type {code}, which is not supported")),
+        _ => Ok(fact),
     }
 }
 
-#[inline(always)]
-fn apply_slope<F: Function>(function: &F, x: &[f32], y: &[f32], g: &[f32], target: &mut [f32]) {
-    for (((t, x), y), g) in target.iter_mut().zip(x).zip(y).zip(g) {
-        *t += g * function.slope(*x, *y);
+/// # Errors
+/// If input 0 is missing or has another shape than the output.
+pub fn implement(site: &Site<'_>, function: impl Elementwise<1>) -> Result<Implementation, Refusal> {
+    let (input, output) = (&site.required(0)?.layout, output(site)?);
+    let traversal = traverse(output, [input])?;
+    Ok(Implementation::Compute(Box::new(ElementwiseKernel { function, traversal, isa: site.isa })))
+}
+
+/// The layout of the only output.
+///
+/// # Errors
+/// If there is none.
+pub fn output<'a>(site: &Site<'a>) -> Result<&'a Layout, Refusal> {
+    site.outputs.first().ok_or_else(|| "output 0 is missing".to_string())
+}
+
+/// A walk over `output` with broadcast `inputs`.
+///
+/// # Errors
+/// If an input does not broadcast to the output.
+pub fn traverse<const K: usize>(output: &Layout, inputs: [&Layout; K]) -> Result<Traversal<K>, Refusal> {
+    let shapes = || inputs.map(|layout| layout.shape.clone());
+    Traversal::broadcast(output, inputs).ok_or_else(|| format!("shapes {:?} do not broadcast to {:?}", shapes(), output.shape))
+}
+
+/// Dimension `axis` of a value of rank `rank`; negative ones count from the end.
+///
+/// # Errors
+/// If there is no such dimension.
+pub fn resolve_axis(axis: i64, rank: usize) -> Result<usize, Refusal> {
+    let signed = i64::try_from(rank).unwrap_or(i64::MAX);
+    let positive = if axis < 0 { axis.saturating_add(signed) } else { axis };
+    if (0..signed).contains(&positive) { Ok(positive as usize) } else { Err(format!("axis={axis} is out of range for rank {rank}")) }
+}
+
+/// The numpy broadcast of two shapes.
+///
+/// # Errors
+/// If two known sizes differ and neither is 1.
+pub fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, Refusal> {
+    let rank = a.len().max(b.len());
+    let one = Dim::Known(1);
+    let at = |shape: &[Dim], dim: usize| (dim + shape.len()).checked_sub(rank).map_or(one.clone(), |i| shape[i].clone());
+    let dims = (0..rank).map(|dim| broadcast_dim(at(a, dim), at(b, dim)));
+    dims.collect::<Option<_>>().ok_or_else(|| format!("shapes {} and {} do not broadcast", show(a), show(b)))
+}
+
+fn broadcast_dim(a: Dim, b: Dim) -> Option<Dim> {
+    match (a, b) {
+        (a, b) if a == b => Some(a),
+        (Dim::Known(1), other) | (other, Dim::Known(1)) => Some(other),
+        (Dim::Known(_), Dim::Known(_)) => None,
+        (Dim::Known(n), _) | (_, Dim::Known(n)) => Some(Dim::Known(n)),
+        _ => Some(Dim::Unknown),
     }
 }
 
-fn same_as_input(inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-    let x = inputs.required(0)?;
-    Ok(vec![Fact::new(x.data_type, x.shape.clone())])
+fn show(shape: &[Dim]) -> String {
+    let dims = shape.iter().map(|dim| match dim {
+        Dim::Known(n) => n.to_string(),
+        Dim::Symbol(name) => name.clone(),
+        Dim::Unknown => "?".to_string(),
+    });
+    format!("[{}]", dims.collect::<Vec<_>>().join(", "))
 }
 
-macro_rules! unary {
-    ($(#[$doc:meta])* $name:ident { $($field:ident : $default:expr),* }, $role:ident, |$self:ident, $x:ident| $value:expr, |$y:ident| $slope:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub struct $name { $(pub $field: f32),* }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-        impl $name {
-            /// # Errors
-            /// If an attribute is wrong or unknown.
-            pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-                #[allow(unused_mut)]
-                let mut attributes = form.attributes;
-                attributes.0.remove("consumed_inputs");
-                let operator = $name { $($field: attributes.take_float(stringify!($field), $default)?),* };
-                attributes.finish()?;
-                Ok(Parsed::plain(operator))
-            }
-        }
+    #[test]
+    fn broadcasts_as_numpy() {
+        let symbol = || Dim::Symbol("n".into());
+        let shape = |dims: &[usize]| dims.iter().map(|n| Dim::Known(*n)).collect::<Vec<_>>();
+        assert_eq!(broadcast(&shape(&[2, 1, 4]), &shape(&[3, 1])), Ok(shape(&[2, 3, 4])));
+        assert_eq!(broadcast(&[symbol()], &shape(&[1])), Ok(vec![symbol()]));
+        assert_eq!(broadcast(&[symbol()], &[symbol()]), Ok(vec![symbol()]));
+        assert_eq!(broadcast(&[symbol()], &shape(&[7])), Ok(shape(&[7])));
+        assert_eq!(broadcast(&[Dim::Unknown], &[symbol()]), Ok(vec![Dim::Unknown]));
+        assert!(broadcast(&shape(&[2]), &shape(&[3])).is_err());
+    }
 
-        impl Function for $name {
-            #[inline(always)]
-            fn value(&self, $x: f32) -> f32 { let $self = self; let _ = $self; $value }
-            #[inline(always)]
-            fn slope(&self, $x: f32, $y: f32) -> f32 { let $self = self; let _ = ($self, $x, $y); $slope }
-        }
-
-        impl Operator for $name {
-            fn name(&self) -> &str { stringify!($name) }
-            fn attributes(&self) -> Attributes { Attributes::default()$(.float(stringify!($field), self.$field))* }
-            fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> { same_as_input(inputs) }
-            fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-                Ok(Implementation::Compute(Box::new(UnaryKernel { function: *self, isa: site.isa })))
-            }
-            fn quantization_role(&self) -> QuantizationRole { QuantizationRole::$role }
-        }
-    };
+    #[test]
+    fn negative_axes_count_from_the_end() {
+        assert_eq!(resolve_axis(-1, 4), Ok(3));
+        assert!(resolve_axis(4, 4).is_err() && resolve_axis(-5, 4).is_err() && resolve_axis(i64::MIN, 0).is_err());
+    }
 }
-
-unary!(/** max(x, 0); derivative 0 at 0. */ Relu {}, Activation, |s, x| if x > 0.0 { x } else { 0.0 }, |y| if x > 0.0 { 1.0 } else { 0.0 });
-unary!(/** x, or alpha·x below 0. */ LeakyRelu { alpha: 0.01 }, Function, |s, x| if x >= 0.0 { x } else { s.alpha * x }, |y| if x >= 0.0 { 1.0 } else { s.alpha });
-unary!(/** 1 / (1 + e⁻ˣ). */ Sigmoid {}, Function, |s, x| 1.0 / (1.0 + (-x).exp()), |y| y * (1.0 - y));
-unary!(/** max(0, min(1, alpha·x + beta)). */ HardSigmoid { alpha: 0.2, beta: 0.5 }, Float,
-    |s, x| (s.alpha * x + s.beta).clamp(0.0, 1.0), |y| if y > 0.0 && y < 1.0 { s.alpha } else { 0.0 });
-unary!(/** x · max(0, min(1, x/6 + 1/2)). */ HardSwish {}, Float,
-    |s, x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0), |y| if x <= -3.0 { 0.0 } else if x >= 3.0 { 1.0 } else { x / 3.0 + 0.5 });
-unary!(/** Hyperbolic tangent. */ Tanh {}, Float, |s, x| x.tanh(), |y| 1.0 - y * y);
-unary!(/** x, or alpha·(eˣ − 1) below 0. */ Elu { alpha: 1.0 }, Float, |s, x| if x >= 0.0 { x } else { s.alpha * (x.exp() - 1.0) }, |y| if x >= 0.0 { 1.0 } else { y + s.alpha });
-unary!(/** eˣ. */ Exp {}, Float, |s, x| x.exp(), |y| y);
-unary!(/** √x. */ Sqrt {}, Float, |s, x| x.sqrt(), |y| 0.5 / y);
-unary!(/** Natural logarithm. */ Log {}, Float, |s, x| x.ln(), |y| 1.0 / x);
-unary!(/** −x. */ Neg {}, Float, |s, x| -x, |y| -1.0);
-unary!(/** |x|. */ Abs {}, Float, |s, x| x.abs(), |y| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 });
-unary!(/** 1 / x. */ Reciprocal {}, Float, |s, x| 1.0 / x, |y| -y * y);
-unary!(/** ln(1 + eˣ). */ Softplus {}, Float, |s, x| x.max(0.0) + (-x.abs()).exp().ln_1p(), |y| 1.0 / (1.0 + (-x).exp()));
-unary!(/** Largest integer not above x; derivative 0. */ Floor {}, Float, |s, x| x.floor(), |y| 0.0);
-unary!(/** Smallest integer not below x; derivative 0. */ Ceil {}, Float, |s, x| x.ceil(), |y| 0.0);

@@ -43,7 +43,11 @@ fn affine(graph: &Graph, node: &Node) -> Result<Vec<(f64, f64)>> {
     if variance.iter().any(|v| v.is_nan() || *v + norm.epsilon <= 0.0) {
         return Err(refuse("its variance plus epsilon is not positive"));
     }
-    Ok(norm.affine(&scale, &bias, &mean, &variance))
+    let channel = |c: usize| {
+        let factor = f64::from(scale[c]) / (f64::from(variance[c]) + f64::from(norm.epsilon)).sqrt();
+        (factor, f64::from(bias[c]) - f64::from(mean[c]) * factor)
+    };
+    Ok((0..scale.len()).map(channel).collect())
 }
 
 /// Which dimension of the weights is the output channel, and the number of groups it is split into.

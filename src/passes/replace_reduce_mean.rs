@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::graph::{Dim, Graph, NodeId, check};
-use crate::ops::{GlobalAveragePool, Reduce, Reshape};
+use crate::ops::{GlobalAveragePool, ReduceMean, Reshape};
 use crate::tensor::TensorData;
 
 /// Before: `ReduceMean` over all spatial dimensions. After: `GlobalAveragePool` (and a `Reshape` where the dimensions are
@@ -14,19 +14,21 @@ pub fn replace_reduce_mean(graph: &mut Graph) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         let node = graph.node(id).clone();
-        let (Some(reduce), Some(x), Some(y)) = (node.is::<Reduce>().filter(|reduce| reduce.is_mean()), node.input(0), node.output(0))
-        else {
+        let (Some(reduce), Some(x), Some(y)) = (node.is::<ReduceMean>(), node.input(0), node.output(0)) else {
             continue;
         };
         let Some(shape) = graph.value(x).shape.clone().filter(|shape| shape.len() == 4) else { continue };
         let axes = node.input(1).and_then(|axes| graph.constant(axes)?.to_i64());
-        if reduce.reduced(axes, node.input(1).is_some(), 4).ok() != Some(vec![2, 3]) {
+        let listed = reduce.axes.axes.clone().or(axes).unwrap_or_default();
+        let mut spatial: Vec<i64> = listed.iter().map(|axis| axis.rem_euclid(4)).collect();
+        spatial.sort_unstable();
+        if spatial != [2, 3] {
             continue;
         }
         let pool: Arc<dyn crate::ops::Operator> = Arc::new(GlobalAveragePool);
         graph.set_operator(id, pool);
         graph.set_inputs(id, vec![Some(x)]);
-        if reduce.keepdims {
+        if reduce.axes.keepdims {
             continue;
         }
         let pooled_name = graph.unused_name(&format!("{}_pooled", node.name));

@@ -136,7 +136,10 @@ impl Pixels<'_> {
         let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
             let Pull { a, b } = &pulls[index];
             let target = gradient.open();
-            self.isa.run(|| add_pull(values, a, b, target));
+            self.isa.run(
+                #[inline(always)]
+                || add_pull(values, a, b, target),
+            );
         };
         let none = self.tape.shared_gradients();
         samples.par_iter_mut().for_each_init(

@@ -59,8 +59,7 @@ fn is_strided(graph: &Graph, node: &Node) -> bool {
         return beyond_one(&pool.window.strides);
     }
     if let Some(pool) = node.is::<AveragePool>() {
-        return beyond_one(&pool.window.strides)
-            && shape[2..].iter().zip(&pool.window.kernel_shape).any(|(dim, k)| dim.known() != Some(*k));
+        return beyond_one(&pool.window.strides) && shape[2..].iter().zip(&pool.window.kernel).any(|(dim, k)| dim.known() != Some(*k));
     }
     let steps = node.input(4).and_then(|steps| graph.constant(steps)?.to_i64());
     node.is::<Slice>().is_some() && steps.is_some_and(|steps| steps.iter().any(|step| *step > 1))

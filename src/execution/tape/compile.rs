@@ -254,7 +254,7 @@ fn fake_quantization(
     if *output != x.layout {
         return Err("a quantizer may not change the layout".into());
     }
-    let kernel = FakeQuantization::new(&x.layout, axis, (range.0 as f32, range.1 as f32), scale.layout.len(), request.isa)?;
+    let kernel = FakeQuantization::new(&x.layout, axis, (range.0 as f32, range.1 as f32), scale.layout.len(), request.isa);
     Ok(Implementation::Compute(Box::new(kernel)))
 }
 

@@ -184,7 +184,9 @@ impl Tape {
         let Lane { slots, scratch } = lane;
         for step in &self.steps {
             let mut output = std::mem::take(&mut slots[step.output]);
-            with_inputs(&step.inputs, slots, &self.shared, |inputs| step.kernel.forward(inputs, &mut output.values_mut()[..step.len], scratch));
+            with_inputs(&step.inputs, slots, &self.shared, |inputs| {
+                step.kernel.forward(inputs, &mut output.values_mut()[..step.len], scratch)
+            });
             slots[step.output] = output;
         }
     }

@@ -19,7 +19,10 @@ impl ChannelSums {
         let mut partial = vec![0.0f32; 2 * channels];
         // 32 positions in f32, then into f64: precise and fast.
         for chunk in values.chunks(32 * channels) {
-            isa.run(|| add_chunk(chunk, channels, &mut partial));
+            isa.run(
+                #[inline(always)]
+                || add_chunk(chunk, channels, &mut partial),
+            );
             for (c, (sum, squares)) in sums.sum.iter_mut().zip(&mut sums.sum_of_squares).enumerate() {
                 *sum += f64::from(partial[c]);
                 *squares += f64::from(partial[channels + c]);

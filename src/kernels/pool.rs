@@ -1,0 +1,234 @@
+//! Pooling over up to three spatial dimensions.
+
+use std::ops::Range;
+
+use super::Isa;
+use crate::ops::operator::{BackwardCall, Kernel, Layout};
+
+/// How a window slides along one spatial dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slide {
+    pub input: usize,
+    pub output: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    /// Zeros before the input.
+    pub before: usize,
+    /// Zeros after the input.
+    pub after: usize,
+}
+
+impl Slide {
+    /// A dimension that is not there.
+    pub const NONE: Slide = Slide { input: 1, output: 1, kernel: 1, stride: 1, before: 0, after: 0 };
+
+    /// Input positions under the window at output position `place`.
+    #[inline(always)]
+    fn covered(&self, place: usize) -> Range<usize> {
+        let start = place * self.stride;
+        start.saturating_sub(self.before)..(start + self.kernel).saturating_sub(self.before).min(self.input)
+    }
+
+    /// Positions under the window, zeros included; what lies beyond the zeros does not count.
+    #[inline(always)]
+    fn padded(&self, place: usize) -> usize {
+        let start = place * self.stride;
+        (start + self.kernel).min(self.before + self.input + self.after) - start
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Of several largest elements the first takes the gradient.
+    Max,
+    Average {
+        count_include_pad: bool,
+    },
+}
+
+/// MaxPool and AveragePool.
+pub struct Pool {
+    pooling: Pooling,
+    slides: [Slide; 3],
+    /// Where each image, or each channel of it where channels are not contiguous, starts in input and output.
+    starts: Vec<(usize, usize)>,
+    /// Contiguous channels.
+    lane: usize,
+    input_strides: [usize; 3],
+    output_strides: [usize; 3],
+    isa: Isa,
+}
+
+impl Pool {
+    /// Layouts are of `[N, C, …]` with one to three spatial dimensions, one of `slides` for each.
+    pub fn new(pooling: Pooling, slides: &[Slide], input: &Layout, output: &Layout, isa: Isa) -> Self {
+        let channels = input.shape[1];
+        let lane = if input.strides[1] == 1 && output.strides[1] == 1 { channels } else { 1 };
+        let places = (0..input.shape[0]).flat_map(|n| (0..channels).step_by(lane.max(1)).map(move |c| (n, c)));
+        let at = |layout: &Layout, n: usize, c: usize| n * layout.strides[0] + c * layout.strides[1];
+        let starts = places.map(|(n, c)| (at(input, n, c), at(output, n, c))).collect();
+        let (input_strides, output_strides) = (last_three(&input.strides[2..], 0), last_three(&output.strides[2..], 0));
+        Pool { pooling, slides: last_three(slides, Slide::NONE), starts, lane, input_strides, output_strides, isa }
+    }
+
+    /// Calls `visit(window, offset)` for every output position: the input under it and its own place in memory.
+    #[inline(always)]
+    fn for_each_window(&self, mut visit: impl FnMut(Window<'_>, usize)) {
+        let [depth, height, width] = &self.slides;
+        for (from, to) in &self.starts {
+            for d in 0..depth.output {
+                for h in 0..height.output {
+                    for w in 0..width.output {
+                        let ranges = [depth.covered(d), height.covered(h), width.covered(w)];
+                        let [sd, sh, sw] = self.output_strides;
+                        let window = Window { start: *from, ranges, strides: &self.input_strides, places: [d, h, w] };
+                        visit(window, to + d * sd + h * sh + w * sw);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, window: &Window<'_>) -> f32 {
+        let padded = matches!(self.pooling, Pooling::Average { count_include_pad: true });
+        let sizes = (0..3).map(|axis| if padded { self.slides[axis].padded(window.places[axis]) } else { window.ranges[axis].len() });
+        sizes.product::<usize>() as f32
+    }
+
+    #[inline(always)]
+    fn write_maxima(&self, x: &[f32], output: &mut [f32]) {
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &mut output[at..][..self.lane];
+                y.fill(f32::NEG_INFINITY);
+                window.for_each(
+                    #[inline(always)]
+                    |from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y = if *x > *y { *x } else { *y }),
+                );
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn write_means(&self, x: &[f32], output: &mut [f32]) {
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &mut output[at..][..self.lane];
+                y.fill(0.0);
+                window.for_each(
+                    #[inline(always)]
+                    |from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y += x),
+                );
+                let count = self.count(&window);
+                y.iter_mut().for_each(|y| *y /= count);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn give_to_first(&self, x: &[f32], y: &[f32], g: &[f32], left: &mut [f32], dx: &mut [f32]) {
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let y = &y[at..][..self.lane];
+                left.copy_from_slice(&g[at..][..self.lane]);
+                window.for_each(
+                    #[inline(always)]
+                    |from| {
+                        let (x, dx) = (&x[from..][..self.lane], &mut dx[from..][..self.lane]);
+                        for (((x, y), left), dx) in x.iter().zip(y).zip(left.iter_mut()).zip(dx) {
+                            let taken = if x == y { *left } else { 0.0 };
+                            *dx += taken;
+                            *left = if x == y { 0.0 } else { *left };
+                        }
+                    },
+                );
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn spread(&self, g: &[f32], dx: &mut [f32]) {
+        self.for_each_window(
+            #[inline(always)]
+            |window, at| {
+                let (g, share) = (&g[at..][..self.lane], 1.0 / self.count(&window));
+                window.for_each(
+                    #[inline(always)]
+                    |from| dx[from..][..self.lane].iter_mut().zip(g).for_each(|(d, g)| *d += g * share),
+                );
+            },
+        );
+    }
+}
+
+/// The input under one output position.
+struct Window<'a> {
+    start: usize,
+    ranges: [Range<usize>; 3],
+    strides: &'a [usize; 3],
+    places: [usize; 3],
+}
+
+impl Window<'_> {
+    /// Calls `visit` with the place in memory of each position, row-major.
+    #[inline(always)]
+    fn for_each(&self, mut visit: impl FnMut(usize)) {
+        let [depth, height, width] = &self.ranges;
+        for d in depth.clone() {
+            for h in height.clone() {
+                for w in width.clone() {
+                    visit(self.start + d * self.strides[0] + h * self.strides[1] + w * self.strides[2]);
+                }
+            }
+        }
+    }
+}
+
+fn last_three<T: Copy>(values: &[T], fill: T) -> [T; 3] {
+    let mut three = [fill; 3];
+    for (slot, value) in three.iter_mut().rev().zip(values.iter().rev()) {
+        *slot = *value;
+    }
+    three
+}
+
+impl Kernel for Pool {
+    fn scratch(&self) -> usize {
+        if self.pooling == Pooling::Max { self.lane } else { 0 }
+    }
+
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
+        self.isa.run(
+            #[inline(always)]
+            || match self.pooling {
+                Pooling::Max => self.write_maxima(inputs[0], output),
+                Pooling::Average { .. } => self.write_means(inputs[0], output),
+            },
+        );
+    }
+
+    fn backward(&self, call: BackwardCall<'_, '_>) {
+        let BackwardCall { inputs, output, output_gradient, input_gradients, scratch } = call;
+        let Some(Some(gradient)) = input_gradients.first_mut() else { return };
+        let dx = gradient.open();
+        self.isa.run(
+            #[inline(always)]
+            || match self.pooling {
+                Pooling::Max => self.give_to_first(inputs[0], output, output_gradient, &mut scratch[..self.lane], dx),
+                Pooling::Average { .. } => self.spread(output_gradient, dx),
+            },
+        );
+    }
+
+    fn backward_needs_inputs(&self) -> bool {
+        self.pooling == Pooling::Max
+    }
+
+    fn backward_needs_output(&self) -> bool {
+        self.pooling == Pooling::Max
+    }
+}

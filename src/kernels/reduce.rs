@@ -1,0 +1,161 @@
+//! Sums, means and maxima along dimensions.
+
+use super::Isa;
+use super::elementwise::sum;
+use super::traversal::Traversal;
+use crate::ops::operator::{BackwardCall, Kernel, Layout};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    Sum,
+    Mean,
+    /// Of several largest elements the first in memory takes the gradient.
+    Max,
+}
+
+/// Input 0 reduced to the output.
+pub struct Reduce {
+    reduction: Reduction,
+    /// Leads through the input; the operand is the output.
+    traversal: Traversal<1>,
+    output_len: usize,
+    /// Output elements per input element.
+    ratio: f32,
+    isa: Isa,
+}
+
+impl Reduce {
+    /// `output_strides` gives the output's stride along each dimension of the input, 0 along reduced ones.
+    pub fn new(reduction: Reduction, input: &Layout, output: &Layout, output_strides: &[usize], isa: Isa) -> Self {
+        let traversal = Traversal::new(input, [output_strides]);
+        let ratio = output.len() as f32 / input.len().max(1) as f32;
+        Reduce { reduction, traversal, output_len: output.len(), ratio, isa }
+    }
+
+    /// Calls `visit(start, offset)` for each run of the input and where it meets the output.
+    #[inline(always)]
+    fn for_each_run(&self, mut visit: impl FnMut(usize, usize)) {
+        for (run, [offset]) in self.traversal.offsets.iter().enumerate() {
+            visit(run * self.traversal.inner, *offset);
+        }
+    }
+
+    #[inline(always)]
+    fn add_runs(&self, x: &[f32], output: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (x, y) = (&x[start..][..inner], &mut output[offset..]);
+                match stride {
+                    0 => y[0] += sum(x),
+                    1 => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
+                    _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y += x),
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn raise_runs(&self, x: &[f32], output: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (x, y) = (&x[start..][..inner], &mut output[offset..]);
+                match stride {
+                    0 => y[0] = x.iter().fold(y[0], |most, x| larger(most, *x)),
+                    1 => y.iter_mut().zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
+                    _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y = larger(*y, *x)),
+                }
+            },
+        );
+    }
+
+    /// dx = g · factor of the output element that each input element went to.
+    #[inline(always)]
+    fn spread(&self, g: &[f32], factor: f32, dx: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                let (dx, g) = (&mut dx[start..][..inner], &g[offset..]);
+                match stride {
+                    0 => dx.iter_mut().for_each(|d| *d += g[0] * factor),
+                    1 => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * factor),
+                    _ => dx.iter_mut().zip(g.iter().step_by(stride)).for_each(|(d, g)| *d += g * factor),
+                }
+            },
+        );
+    }
+
+    /// Gives what is `left` of each output gradient to the first input element that equals the output.
+    fn give_to_first(&self, x: &[f32], y: &[f32], left: &mut [f32], dx: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                for i in 0..inner {
+                    let at = offset + i * stride;
+                    if x[start + i] == y[at] {
+                        dx[start + i] += std::mem::take(&mut left[at]);
+                    }
+                }
+            },
+        );
+    }
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
+impl Kernel for Reduce {
+    fn scratch(&self) -> usize {
+        if self.reduction == Reduction::Max { self.output_len } else { 0 }
+    }
+
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
+        self.isa.run(
+            #[inline(always)]
+            || {
+                if self.reduction == Reduction::Max {
+                    output.fill(f32::NEG_INFINITY);
+                    self.raise_runs(inputs[0], output);
+                    return;
+                }
+                output.fill(0.0);
+                self.add_runs(inputs[0], output);
+                if self.reduction == Reduction::Mean {
+                    output.iter_mut().for_each(|y| *y *= self.ratio);
+                }
+            },
+        );
+    }
+
+    fn backward(&self, call: BackwardCall<'_, '_>) {
+        let BackwardCall { inputs, output, output_gradient, input_gradients, scratch } = call;
+        let Some(Some(gradient)) = input_gradients.first_mut() else { return };
+        let dx = gradient.open();
+        if self.reduction == Reduction::Max {
+            let left = &mut scratch[..self.output_len];
+            left.copy_from_slice(output_gradient);
+            self.give_to_first(inputs[0], output, left, dx);
+            return;
+        }
+        let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
+        self.isa.run(
+            #[inline(always)]
+            || self.spread(output_gradient, factor, dx),
+        );
+    }
+
+    fn backward_needs_inputs(&self) -> bool {
+        self.reduction == Reduction::Max
+    }
+
+    fn backward_needs_output(&self) -> bool {
+        self.reduction == Reduction::Max
+    }
+}

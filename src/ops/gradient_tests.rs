@@ -1,0 +1,142 @@
+//! Gradients of arithmetic operators against finite differences, on odd shapes.
+
+use super::Attributes;
+use super::probe::{Input, check_gradient, read};
+
+fn check(name: &str, opset: i64, attributes: Attributes, inputs: Vec<Input>) {
+    let inputs: Vec<_> = inputs.into_iter().map(Some).collect();
+    let (operator, inputs) = read(name, opset, attributes, &inputs);
+    check_gradient(name, operator.as_ref(), &inputs, 4e-3);
+}
+
+fn none() -> Attributes {
+    Attributes::default()
+}
+
+const SHAPES: [&[usize]; 5] = [&[1, 5, 1, 1], &[1, 1, 3, 2], &[1, 17, 2, 3], &[2, 3, 5], &[3, 4]];
+
+fn positive(input: Input) -> Input {
+    input.map(|x| x.abs() * 0.5 + 0.5)
+}
+
+#[test]
+fn functions_of_one_input() {
+    for shape in SHAPES {
+        let x = || Input::distinct(shape, 1);
+        for name in ["Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Neg", "Abs", "Erf", "Softplus"] {
+            check(name, 14, none(), vec![x()]);
+        }
+        check("Exp", 13, none(), vec![x().map(|x| x * 0.5)]);
+        check("Sqrt", 13, none(), vec![positive(x())]);
+        check("Log", 13, none(), vec![positive(x())]);
+        check("LeakyRelu", 13, none().float("alpha", 0.3), vec![x()]);
+        check("Elu", 13, none().float("alpha", 0.7), vec![x()]);
+        check("Clip", 6, none().float("min", -1.01).float("max", 1.51), vec![x()]);
+        check("Clip", 13, none(), vec![x(), Input::new(&[], vec![-1.0]).shared(), Input::new(&[], vec![1.5]).shared()]);
+        check("ReduceMean", 13, none(), vec![x()]);
+    }
+}
+
+#[test]
+fn functions_of_broadcast_inputs() {
+    let pairs: [(&[usize], &[usize]); 9] = [
+        (&[1, 17, 2, 3], &[1, 17, 2, 3]),
+        (&[1, 5, 2, 3], &[5, 1, 1]),
+        (&[1, 5, 2, 3], &[1, 5, 1, 1]),
+        (&[1, 3, 2, 3], &[3]),
+        (&[1, 3, 2, 3], &[1, 1, 2, 1]),
+        (&[1, 3, 2, 3], &[]),
+        (&[1, 1, 1, 1], &[1]),
+        (&[2, 3, 1, 2], &[2, 1, 1, 2]),
+        (&[3, 4], &[4]),
+    ];
+    for (a, b) in pairs {
+        for shared in [false, true] {
+            let right = positive(Input::distinct(b, 2));
+            let right = if shared { right.shared() } else { right };
+            for name in ["Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "PRelu"] {
+                check(name, 13, none(), vec![Input::distinct(a, 1).map(|x| x + 0.007), right.clone()]);
+            }
+            check("Pow", 13, none(), vec![positive(Input::distinct(a, 1)), right.clone()]);
+            check("Sub", 13, none(), vec![right.clone(), Input::distinct(a, 1)]);
+        }
+        check("Pow", 13, none(), vec![Input::distinct(a, 1), Input { constant: true, ..Input::new(&[], vec![2.0]).shared() }]);
+    }
+}
+
+#[test]
+fn folds_of_many_inputs() {
+    let inputs = || vec![Input::distinct(&[1, 3, 2, 5], 1), Input::distinct(&[3, 1, 1], 2), Input::distinct(&[2, 5], 3).shared()];
+    for name in ["Sum", "Max", "Min"] {
+        check(name, 13, none(), inputs());
+        check(name, 13, none(), inputs()[..1].to_vec());
+    }
+}
+
+#[test]
+fn equal_inputs_give_the_gradient_to_the_first() {
+    let x = || Some(Input::new(&[2], vec![1.0, 2.0]));
+    for name in ["Max", "Min"] {
+        let (operator, inputs) = read(name, 13, none(), &[x(), x()]);
+        let mut probe = super::probe::Probe::new(operator.as_ref(), &inputs, super::probe::Order::RowMajor, crate::kernels::Isa::Portable);
+        assert_eq!(probe.gradients(&inputs, &[3.0, 4.0], None), [[3.0, 4.0], [0.0, 0.0]]);
+    }
+}
+
+#[test]
+fn pools() {
+    let windows: [(&[usize], Attributes); 8] = [
+        (&[1, 3, 5, 4], none().ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]).ints("pads", &[1, 0, 0, 1])),
+        (&[1, 17, 4, 6], none().ints("kernel_shape", &[3, 2]).ints("strides", &[2, 3]).ints("pads", &[1, 1, 1, 1]).int("ceil_mode", 1)),
+        (&[1, 1, 5, 4], none().ints("kernel_shape", &[1, 2]).ints("strides", &[3, 3])),
+        (&[1, 5, 1, 1], none().ints("kernel_shape", &[1, 1])),
+        (&[1, 5, 1, 1], none().ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1])),
+        (&[2, 3, 6], none().ints("kernel_shape", &[3]).ints("strides", &[2]).ints("pads", &[1, 1])),
+        (&[1, 2, 2, 3, 3], none().ints("kernel_shape", &[2, 2, 2])),
+        (&[1, 2, 5, 4], none().ints("kernel_shape", &[2, 3]).ints("strides", &[2, 2]).string("auto_pad", "SAME_LOWER")),
+    ];
+    for (shape, attributes) in windows {
+        let x = || vec![Input::distinct(shape, 1)];
+        check("MaxPool", 12, attributes.clone(), x());
+        check("AveragePool", 12, attributes.clone(), x());
+        check("AveragePool", 12, attributes.int("count_include_pad", 1), x());
+        check("GlobalAveragePool", 12, none(), x());
+        check("GlobalMaxPool", 12, none(), x());
+    }
+}
+
+#[test]
+fn the_first_of_equal_maxima_takes_the_gradient() {
+    let inputs = [Some(Input::new(&[1, 1, 2, 2], vec![1.0; 4]))];
+    let attributes = none().ints("kernel_shape", &[2, 2]);
+    for (name, attributes) in [("MaxPool", attributes), ("ReduceMax", none())] {
+        let (operator, inputs) = read(name, 12, attributes, &inputs);
+        let mut probe = super::probe::Probe::new(operator.as_ref(), &inputs, super::probe::Order::RowMajor, crate::kernels::Isa::Portable);
+        assert_eq!(probe.gradients(&inputs, &[3.0], None), [[3.0, 0.0, 0.0, 0.0]]);
+    }
+}
+
+#[test]
+fn reductions() {
+    for name in ["ReduceMean", "ReduceMax", "ReduceSum"] {
+        for axes in [vec![1], vec![2, 3], vec![-1], vec![1, 3], vec![0, 1, 2, 3]] {
+            for keepdims in [0, 1] {
+                let attributes = none().ints("axes", &axes).int("keepdims", keepdims);
+                check(name, 12, attributes, vec![Input::distinct(&[1, 5, 3, 2], 1)]);
+            }
+        }
+        check(name, 12, none().ints("axes", &[1]), vec![Input::distinct(&[3, 4], 1)]);
+    }
+}
+
+#[test]
+fn normalizations() {
+    for (shape, axis) in [(&[1, 5, 2, 3][..], 1), (&[1, 3, 4], 2), (&[1, 3, 4], -2), (&[2, 17], -1), (&[1, 1], 1)] {
+        check("Softmax", 13, none().int("axis", axis), vec![Input::distinct(shape, 1)]);
+        check("LogSoftmax", 13, none().int("axis", axis), vec![Input::distinct(shape, 1)]);
+    }
+    for shape in SHAPES {
+        let vector = |seed: usize| Input::distinct(&[shape[1]], seed).shared();
+        check("BatchNormalization", 15, none(), vec![Input::distinct(shape, 1), vector(2), vector(3), vector(4), positive(vector(5))]);
+    }
+}
