@@ -47,7 +47,7 @@ pub fn calibrate(
     let target = &plan.target;
     let params = plan.groups.iter().zip(&histograms).map(|(group, histogram)| {
         let levels = target.activation_type.integer_range().map_or(255.0, |(low, high)| high - low);
-        let (mut low, mut high) = observer.range(histogram, levels);
+        let (mut low, mut high) = observer.range(histogram, levels, group.negative_weight);
         if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {
             (low, high) = (least, most);
         }

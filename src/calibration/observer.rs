@@ -8,5 +8,6 @@ pub trait Observer: Sync {
     fn name(&self) -> &'static str;
 
     /// Lowest and highest value to represent, for `levels` quantization levels. Both lie within the values seen.
-    fn range(&self, seen: &Histogram, levels: f64) -> (f32, f32);
+    /// `negative_weight` is what a squared error below zero counts for, where one above counts 1.
+    fn range(&self, seen: &Histogram, levels: f64, negative_weight: f64) -> (f32, f32);
 }

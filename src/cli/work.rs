@@ -16,7 +16,7 @@ use crate::evaluation::{
 use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::{self, Model};
-use crate::passes::{bind_shapes, infer_shapes, macs, simplify, single_sample};
+use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample};
 use crate::pipeline::{self, Budget, Quantized};
 use crate::progress::{Progress, Silent};
 use crate::quantization::KernelForecast;
@@ -55,7 +55,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     let mut original = load(&request.model, &stopwatch)?;
     onnx::check_output(&original, output, true)?;
     refuse_quantized(&original, request)?;
-    bind_shapes(&mut original.graph, &by_name(&request.shapes))?;
+    bind(&mut original.graph, &request.shapes, &stopwatch)?;
     let work = match request.precision {
         Precision::Int8 => to_integers(&original, request, &stopwatch)?,
         Precision::Fp16 => pipeline::convert_to_float16(&original, !request.fp16_io, &request.config()?, &stopwatch)?,
@@ -168,7 +168,7 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
 
 fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<Synthesis> {
     let mut graph = model.graph.clone();
-    bind_shapes(&mut graph, &by_name(&request.shapes))?;
+    bind(&mut graph, &request.shapes, progress)?;
     simplify(&mut graph)?;
     let budget = Budget::of(macs(&single_sample(&graph)?));
     let config = synthesis::Config {
@@ -182,6 +182,16 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
     let mut synthesis = synthesis::synthesize(&graph, &config, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     Ok(synthesis)
+}
+
+/// Gives inputs the shapes that the user names, and says what is assumed of those still open.
+fn bind(graph: &mut Graph, shapes: &[InputShape], progress: &dyn Progress) -> Result<()> {
+    bind_shapes(graph, &by_name(shapes))?;
+    for (name, shape) in assumed_shapes(graph)? {
+        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        progress.warn(&format!("input `{name}` has open sizes: {shape} is ASSUMED while images are made; if that is unusual for it, pass --shape {name}={shape}"));
+    }
+    Ok(())
 }
 
 fn by_name(shapes: &[InputShape]) -> BTreeMap<String, Vec<usize>> {
@@ -228,7 +238,7 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     let candidate = load(&request.candidate, &stopwatch)?;
     let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    bind_shapes(&mut reference.graph, &by_name(&request.reference.shapes))?;
+    bind(&mut reference.graph, &request.reference.shapes, &stopwatch)?;
     let comparison = compare_models(&reference, &candidate, &set, request.reference.execution)?;
     stopwatch.end();
     let passed = request.thresholds.missed(&comparison).is_empty();
@@ -254,7 +264,7 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
         return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.set);
     };
     let mut model = model.clone();
-    bind_shapes(&mut model.graph, &by_name(shapes))?;
+    bind(&mut model.graph, shapes, progress)?;
     let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?)?;
     Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }

@@ -47,8 +47,8 @@ pub fn to_float16(graph: &mut Graph, keep_io: bool, largest: &HashMap<ValueId, f
             converter.narrow(graph, id, keep_io, &mut report);
         }
     }
-    graph.remove_dead_nodes(&[]);
     graph.sort()?;
+    graph.remove_dead_nodes(&[]);
     check(graph)?;
     Ok(report)
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{fold_constants, infer_shapes};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, ValueId};
 
 /// Gives graph inputs the shapes that the user names. The others keep theirs.
 ///
@@ -32,32 +32,60 @@ pub fn bind_shapes(graph: &mut Graph, shapes: &BTreeMap<String, Vec<usize>>) -> 
     Ok(())
 }
 
-/// A copy in which one sample flows: unknown batch dimensions are 1. Values keep their ids.
+/// Height and width that open image sizes are taken to have while samples run; the file keeps them open.
+const ASSUMED: usize = 224;
+
+/// Inputs whose sizes beyond the batch are open, with the sizes that samples will have.
+///
+/// # Errors
+/// If a size is open that is not a height or a width.
+pub fn assumed_shapes(graph: &Graph) -> Result<Vec<(String, Vec<usize>)>> {
+    let mut assumed = Vec::new();
+    for input in &graph.inputs {
+        let shape = sample_shape(graph, *input)?;
+        let open = graph.value(*input).shape.iter().flatten().skip(1).any(|dim| dim.known().is_none());
+        if open {
+            assumed.push((graph.value(*input).name.clone(), shape));
+        }
+    }
+    Ok(assumed)
+}
+
+/// Sizes of one sample of `input`.
+fn sample_shape(graph: &Graph, input: ValueId) -> Result<Vec<usize>> {
+    let value = graph.value(input);
+    let Some(shape) = &value.shape else {
+        return Err(Error::Usage(format!("input `{}` has no shape: pass --shape {}=1x3x224x224", value.name, value.name)));
+    };
+    let channels_last = shape.len() == 4 && shape[3].known().is_some_and(|n| n == 1 || n == 3);
+    let is_side = |dim: usize| shape.len() == 4 && if channels_last { dim == 1 || dim == 2 } else { dim >= 2 };
+    let size = |(dim, size): (usize, &Dim)| match size.known() {
+        Some(size) => Ok(size),
+        None if dim == 0 => Ok(1),
+        None if is_side(dim) => Ok(ASSUMED),
+        None => {
+            let shown: Vec<String> = shape.iter().map(Dim::to_string).collect();
+            Err(Error::Usage(format!(
+                "input `{}` [{}]: size of dimension {dim} is not known: pass --shape {}=, all sizes joined by x",
+                value.name,
+                shown.join(", "),
+                value.name
+            )))
+        }
+    };
+    shape.iter().enumerate().map(size).collect()
+}
+
+/// A copy in which one sample flows: unknown batch dimensions are 1, open image sizes as [`assumed_shapes`] says. Values
+/// keep their ids.
 ///
 /// # Errors
 /// If another size of an input is not known.
 pub fn single_sample(graph: &Graph) -> Result<Graph> {
     let mut sample = graph.clone();
     for input in &graph.inputs {
-        let value = graph.value(*input);
-        let Some(shape) = &value.shape else {
-            return Err(Error::Usage(format!("input `{}` has no shape: pass --shape {}=1x3x224x224", value.name, value.name)));
-        };
-        if let Some(dim) = shape.iter().skip(1).position(|dim| dim.known().is_none()) {
-            let shown: Vec<String> = shape.iter().map(Dim::to_string).collect();
-            let example: Vec<String> =
-                shape.iter().enumerate().map(|(i, dim)| dim.known().unwrap_or(if i == 0 { 1 } else { 224 }).to_string()).collect();
-            return Err(Error::Usage(format!(
-                "input `{}` [{}]: size of dimension {} is not known: pass --shape {}={}",
-                value.name,
-                shown.join(", "),
-                dim + 1,
-                value.name,
-                example.join("x")
-            )));
-        }
-        let known = shape.iter().map(|dim| Dim::Known(dim.known().unwrap_or(1)));
-        sample.set_facts(*input, value.data_type, Some(known.collect()));
+        let shape = sample_shape(graph, *input)?.into_iter().map(Dim::Known).collect();
+        sample.set_facts(*input, graph.value(*input).data_type, Some(shape));
     }
     fold_constants(&mut sample)?;
     infer_shapes(&mut sample)?;

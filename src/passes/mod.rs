@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::graph::{Graph, check};
 
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
-pub use bind_shapes::{bind_shapes, single_sample};
+pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::fold_constants;

@@ -8,7 +8,7 @@ use super::target::{Placement, Target};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
-use crate::ops::{Clip, Conv, Gemm, MatMul, Relu};
+use crate::ops::{Clip, Conv, Gemm, LeakyRelu, MatMul, Relu};
 use crate::tensor::{DataType, TensorData};
 
 /// A value that gets a QDQ pair.
@@ -35,6 +35,8 @@ pub struct Group {
     pub value: ValueId,
     /// Bounds that the producer guarantees.
     pub bounds: (f32, f32),
+    /// What a squared error below zero counts for: alpha² where only a LeakyRelu reads the value.
+    pub negative_weight: f64,
 }
 
 /// Whether a matrix product will run on integers.
@@ -319,12 +321,17 @@ impl Planner<'_> {
         for (value, readers) in points {
             let first = root[&value];
             let group = *index_of.entry(first).or_insert_with(|| {
-                groups.push(Group { value: first, bounds: self.bounds(first) });
+                groups.push(Group { value: first, bounds: self.bounds(first), negative_weight: self.negative_weight(first) });
                 groups.len() - 1
             });
             activations.push(ActivationPoint { value, group, readers });
         }
         (activations, groups)
+    }
+
+    fn negative_weight(&self, value: ValueId) -> f64 {
+        let leaky = self.sole_consumer(value).and_then(|(_, node)| node.is::<LeakyRelu>().map(|leaky| f64::from(leaky.alpha)));
+        leaky.map_or(1.0, |alpha| (alpha * alpha).clamp(1e-4, 1.0))
     }
 
     fn positions(&self) -> HashMap<ValueId, usize> {

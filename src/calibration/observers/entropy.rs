@@ -14,7 +14,7 @@ impl Observer for Entropy {
         "entropy"
     }
 
-    fn range(&self, seen: &Histogram, _levels: f64) -> (f32, f32) {
+    fn range(&self, seen: &Histogram, _levels: f64, _negative_weight: f64) -> (f32, f32) {
         let (low, high) = seen.range();
         let reach = f64::from(low.abs().max(high.abs()));
         if reach == 0.0 {

@@ -9,7 +9,7 @@ impl Observer for MinMax {
         "min-max"
     }
 
-    fn range(&self, seen: &Histogram, _levels: f64) -> (f32, f32) {
+    fn range(&self, seen: &Histogram, _levels: f64, _negative_weight: f64) -> (f32, f32) {
         seen.range()
     }
 }

@@ -29,10 +29,11 @@ impl Observer for Mse {
         "mse"
     }
 
-    fn range(&self, seen: &Histogram, levels: f64) -> (f32, f32) {
+    fn range(&self, seen: &Histogram, levels: f64, negative_weight: f64) -> (f32, f32) {
         let (full_low, full_high) = seen.range();
         // Zero is always represented, and costs nothing to represent.
-        let bins: Vec<(f64, f64)> = seen.bins();
+        let weight = |x: f64| if x < 0.0 { negative_weight } else { 1.0 };
+        let bins: Vec<(f64, f64)> = seen.bins().into_iter().map(|(x, count)| (x, count * weight(x))).collect();
         let (full_low, full_high) = (f64::from(full_low.min(0.0)), f64::from(full_high.max(0.0)));
         let (mut low, mut high) = (full_low, full_high);
         for _ in 0..3 {

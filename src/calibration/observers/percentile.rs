@@ -11,7 +11,7 @@ impl Observer for Percentile {
         "percentile"
     }
 
-    fn range(&self, seen: &Histogram, _levels: f64) -> (f32, f32) {
+    fn range(&self, seen: &Histogram, _levels: f64, _negative_weight: f64) -> (f32, f32) {
         let (low, high) = seen.range();
         let bins = seen.bins();
         let tail = TAIL * bins.iter().map(|(_, count)| count).sum::<f64>();
