@@ -6,7 +6,7 @@ use super::insert::{Student, TunedBias};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId, check};
 use crate::ops::DequantizeLinear;
-use crate::passes::fold_constants;
+use crate::passes::seal_constants;
 use crate::quantization::QuantPlan;
 use crate::tensor::TensorData;
 
@@ -32,7 +32,7 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
             graph.rename_value(quantized, name);
         }
     }
-    fold_constants(graph)?;
+    seal_constants(graph)?;
     check(graph)
 }
 

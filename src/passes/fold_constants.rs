@@ -2,7 +2,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
 use crate::ops::operator::{FILL, Facts, Implementation, Layout, Operand, Site};
-use crate::ops::{DequantizeLinear, Foreign};
+use crate::ops::{DequantizeLinear, Foreign, QuantizeLinear};
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
 
@@ -11,12 +11,24 @@ const LARGEST: usize = 1 << 24;
 /// Integers up to here are exact in f32.
 const EXACT: f64 = 16_777_216.0;
 
-/// Replaces nodes whose outputs are known beforehand by constants. DequantizeLinear stays: folding it would undo
-/// quantization; QuantizeLinear of a constant folds to integers, which is how weights are sealed.
+/// Replaces nodes whose outputs are known beforehand by constants. Quantizers stay: folding a DequantizeLinear would undo
+/// quantization, and a QuantizeLinear of a constant belongs to [`seal_constants`], since its constant may yet be tuned.
 ///
 /// # Errors
 /// If a node refuses the inputs that it has.
 pub fn fold_constants(graph: &mut Graph) -> Result<()> {
+    fold(graph, false)
+}
+
+/// As [`fold_constants`], and every QuantizeLinear of a constant becomes integers: this is how weights are sealed.
+///
+/// # Errors
+/// If a node refuses the inputs that it has.
+pub fn seal_constants(graph: &mut Graph) -> Result<()> {
+    fold(graph, true)
+}
+
+fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         let node = graph.node(id).clone();

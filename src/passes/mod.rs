@@ -18,7 +18,7 @@ pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;
 pub use fold_batch_norm::fold_batch_norm;
-pub use fold_constants::fold_constants;
+pub use fold_constants::{fold_constants, seal_constants};
 pub use infer_shapes::{fact_of, infer_shapes};
 pub use macs::macs;
 pub use merge_pad::merge_pad;
