@@ -264,7 +264,7 @@ impl Range {
 fn ramp(numbers: [Option<f64>; 3]) -> Result<Vec<f64>, Refusal> {
     let [Some(start), Some(limit), Some(delta)] = numbers else { return Err("its bounds must be constant".to_string()) };
     let count = ((limit - start) / delta).ceil().max(0.0);
-    if !(count <= f64::from(1 << 24)) {
+    if count.is_nan() || count > f64::from(1 << 24) {
         return Err("its range is too long".to_string());
     }
     Ok((0..count as usize).map(|i| start + i as f64 * delta).collect())

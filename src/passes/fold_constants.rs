@@ -34,6 +34,7 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
         let node = graph.node(id).clone();
         if node.is::<Foreign>().is_some()
             || node.is::<DequantizeLinear>().is_some()
+            || !quantizers && node.is::<QuantizeLinear>().is_some()
             || node.outputs.iter().flatten().any(|v| graph.is_output(*v))
         {
             continue;

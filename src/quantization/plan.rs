@@ -21,6 +21,9 @@ pub struct ActivationPoint {
     pub readers: Option<Vec<(NodeId, usize)>>,
 }
 
+/// A value to quantize and who reads it dequantized, before grouping.
+type Point = (ValueId, Option<Vec<(NodeId, usize)>>);
+
 /// A constant that becomes int8.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightPoint {
@@ -270,7 +273,7 @@ impl Planner<'_> {
         }
     }
 
-    fn weighted_inputs(&self) -> Vec<(ValueId, Option<Vec<(NodeId, usize)>>)> {
+    fn weighted_inputs(&self) -> Vec<Point> {
         let mut readers: BTreeMap<ValueId, Vec<(NodeId, usize)>> = BTreeMap::new();
         for (id, node) in self.graph.nodes() {
             if self.integer.contains(&id)
@@ -301,7 +304,7 @@ impl Planner<'_> {
     }
 
     /// Joins values across pass-through operators.
-    fn group(&self, mut points: Vec<(ValueId, Option<Vec<(NodeId, usize)>>)>) -> (Vec<ActivationPoint>, Vec<Group>) {
+    fn group(&self, mut points: Vec<Point>) -> (Vec<ActivationPoint>, Vec<Group>) {
         let position: HashMap<ValueId, usize> = self.positions();
         points.sort_by_key(|(value, _)| (position.get(value).copied().unwrap_or(0), *value));
         let mut root: HashMap<ValueId, ValueId> = points.iter().map(|(value, _)| (*value, *value)).collect();
