@@ -253,8 +253,8 @@ impl TensorData {
         if let (TensorData::I64(a), DataType::I32) = (self, to) {
             return Some(TensorData::new(self.shape(), a.iter().map(|x| (*x).clamp(i32::MIN.into(), i32::MAX.into()) as i32).collect()));
         }
-        let float_to_integer = self.data_type().is_float() && !to.is_float() && to != DataType::Bool;
-        let values = self.to_f64()?.into_iter().map(|x| if float_to_integer { x.trunc() } else { x }).collect();
+        let truncates = self.data_type().is_float() && !to.is_float() && to != DataType::Bool;
+        let values = self.to_f64()?.into_iter().map(|x| if truncates { x.trunc() } else { x }).collect();
         Self::from_f64(self.shape(), values, to)
     }
 

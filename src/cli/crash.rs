@@ -8,9 +8,12 @@ use crate::error::Error;
 
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
-/// Keeps panics quiet. The last place is remembered; an engine that panics is caught where it is used.
+/// Keeps panics quiet unless RUST_BACKTRACE asks for them. The last place is remembered; an engine that panics is caught
+/// where it is used.
 pub fn silence() {
-    panic::set_hook(Box::new(remember));
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        panic::set_hook(Box::new(remember));
+    }
 }
 
 fn remember(info: &PanicHookInfo<'_>) {

@@ -41,14 +41,14 @@ pub fn find_pairs(
             ends.push((from, to));
         }
     }
-    let made_in_both = |value: &ValueId| teacher.value(*value).producer.is_some() && graph.value(*value).producer.is_some();
     // What only a LeakyRelu reads is judged behind it, where it counts.
     let consumers = teacher.consumers();
     let judged_behind = |value: &ValueId| {
         let readers = &consumers[value.0 as usize];
         !readers.is_empty() && readers.iter().all(|(id, _)| teacher.node(*id).is::<LeakyRelu>().is_some())
     };
-    let layers = student.activations.iter().map(|activation| activation.value).filter(made_in_both).filter(|value| !judged_behind(value));
+    let judged = |value: &ValueId| teacher.value(*value).producer.is_some() && !teacher.is_output(*value) && !judged_behind(value);
+    let layers = student.activations.iter().map(|activation| activation.original).filter(judged);
     let layers: Vec<ValueId> = layers.filter(|value| is_computable(teacher, *value) && seen.insert(*value)).collect();
     let (end_share, layer_share) = match (ends.len(), layers.len()) {
         (0, layers) => (0.0, 1.0 / layers.max(1) as f64),

@@ -18,10 +18,11 @@ pub struct TunedWeight {
     pub axis: Option<usize>,
 }
 
-/// A quantized activation: the float value, and its group's scale.
+/// A quantized activation: the float value, what it was before (another value where it is a graph output), and its group's scale.
 #[derive(Clone, Debug)]
 pub struct TunedActivation {
     pub value: ValueId,
+    pub original: ValueId,
     pub scale: ValueId,
 }
 
@@ -62,7 +63,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         for (node, index) in readers {
             graph.set_input(node, index, Some(dequantized));
         }
-        student.activations.push(TunedActivation { value, scale });
+        student.activations.push(TunedActivation { value, original: point.value, scale });
     }
     for point in &plan.weights {
         add_weight(graph, point.value, point.axis, point.node, &mut student)?;

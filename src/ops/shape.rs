@@ -2,7 +2,7 @@
 
 use super::attributes::{Attribute, Attributes};
 use super::broadcast::broadcast;
-use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Operator, QuantizationRole, Refusal, Site};
+use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Operand, Operator, QuantizationRole, Refusal, Site};
 use super::rearrange::{all_known, sizes};
 use super::{NodeForm, Parsed};
 use crate::graph::{Dim, known_shape};
@@ -154,25 +154,32 @@ pub struct Cast {
 pub struct CastLike;
 
 struct CastKernel {
+    to_bool: bool,
     truncates: bool,
     range: Option<(f32, f32)>,
 }
 
-impl CastKernel {
-    fn new(from: DataType, to: DataType) -> Result<Self, Refusal> {
-        if let DataType::Other(code) = to {
-            return Err(format!("casting to element type {code} is not supported"));
-        }
-        let truncates = from.is_float() && !to.is_float() && to != DataType::Bool;
-        let range = to.integer_range().map(|(low, high)| (low as f32, high as f32));
-        Ok(CastKernel { truncates, range: range.or((to == DataType::Bool).then_some((0.0, 1.0))) })
+/// A constant is cast exactly, whatever its type; other numbers as the f32 that they are in flight.
+fn cast(from: &Operand, to: DataType) -> Result<Implementation, Refusal> {
+    if let DataType::Other(code) = to {
+        return Err(format!("casting to element type {code} is not supported"));
     }
+    if let Some(tensor) = from.constant.as_ref().and_then(|tensor| tensor.cast(to)) {
+        return Ok(Implementation::Constant(vec![tensor]));
+    }
+    let truncates = from.data_type.is_float() && !to.is_float();
+    let range = to.integer_range().map(|(low, high)| (low as f32, high as f32));
+    Ok(Implementation::Compute(Box::new(CastKernel { to_bool: to == DataType::Bool, truncates, range })))
 }
 
 impl Kernel for CastKernel {
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
         for (y, x) in output.iter_mut().zip(inputs[0]) {
-            let x = if self.truncates { x.trunc() } else { *x };
+            let x = match (self.to_bool, self.truncates) {
+                (true, _) => f32::from(u8::from(*x != 0.0)),
+                (false, true) => x.trunc(),
+                (false, false) => *x,
+            };
             *y = self.range.map_or(x, |(low, high)| x.clamp(low, high));
         }
     }
@@ -214,7 +221,7 @@ impl Operator for Cast {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        Ok(Implementation::Compute(Box::new(CastKernel::new(site.required(0)?.data_type, self.to)?)))
+        cast(site.required(0)?, self.to)
     }
 }
 
@@ -243,8 +250,7 @@ impl Operator for CastLike {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let kernel = CastKernel::new(site.required(0)?.data_type, site.required(1)?.data_type)?;
-        Ok(Implementation::Compute(Box::new(kernel)))
+        cast(site.required(0)?, site.required(1)?.data_type)
     }
 }
 

@@ -164,6 +164,8 @@ fn match_statistics(
     let seeds: Vec<ValueId> = sites.iter().map(|site| site.value).collect();
     let request = Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa: config.execution.isa };
     let mut tape = Tape::compile(&graph, &request)?;
+    // What lies behind the last statistics is not compiled.
+    let swings: Vec<ValueId> = swings.into_iter().filter(|value| tape.parameter(*value).is_some()).collect();
     let loss: Box<dyn StatisticsLoss> = losses::all().swap_remove(0);
     let batches = samples.len().div_ceil(config.batch);
     progress.begin("synthesize", config.steps * batches);
