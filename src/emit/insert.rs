@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::names::shared_zero_point;
 use crate::calibration::Ranges;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
@@ -54,7 +55,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         let (scale, zero_point) = *constants.entry(point.group).or_insert_with(|| {
             let zero = TensorData::from_f64(&[], vec![f64::from(params.zero_point[0])], params.data_type);
             let scale = add_constant(graph, &format!("{name}_scale"), TensorData::scalar(params.scale[0]));
-            (scale, add_constant(graph, &format!("{name}_zero_point"), zero.unwrap_or_else(|| TensorData::scalar(0u8))))
+            (scale, shared_zero_point(graph, zero.unwrap_or_else(|| TensorData::scalar(0u8))))
         });
         let is_output = graph.is_output(point.value);
         let readers = point.readers.clone().unwrap_or_else(|| graph.consumers()[point.value.0 as usize].clone());
@@ -142,7 +143,7 @@ fn add_weight(graph: &mut Graph, value: ValueId, axis: Option<usize>, node: Node
     let params = scheme::weight(&elements, tensor.shape(), axis);
     let channels = params.scale.len();
     let scale = add_constant(graph, &format!("{name}_scale"), TensorData::vector(params.scale));
-    let zero_point = add_constant(graph, &format!("{name}_zero_point"), TensorData::vector(vec![0i8; channels]));
+    let zero_point = shared_zero_point(graph, TensorData::vector(vec![0i8; channels]));
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
     graph.set_input(node, 1, Some(dequantized));
     student.weights.push(TunedWeight { value, scale, axis });

@@ -2,6 +2,7 @@
 
 mod float16;
 mod insert;
+mod names;
 mod seal;
 mod verify;
 

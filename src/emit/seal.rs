@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::insert::{Student, TunedBias};
+use super::names::{shared_zero_point, shorten_names};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId, check};
 use crate::ops::DequantizeLinear;
@@ -33,6 +34,7 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
         }
     }
     seal_constants(graph)?;
+    shorten_names(graph);
     check(graph)
 }
 
@@ -70,8 +72,8 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
         graph.add_constant(name, tensor)
     };
     let quantized = add("quantized", TensorData::vector(integers));
-    let zero_point = add("quantized_zero_point", TensorData::vector(vec![0i32; elements.len()]));
     let scale = add("quantized_scale", TensorData::vector(scale));
+    let zero_point = shared_zero_point(graph, TensorData::vector(vec![0i32; elements.len()]));
     let node_name = graph.unused_name(&format!("{name}_DequantizeLinear"));
     let value_name = graph.unused_name(&format!("{name}_DequantizeLinear_Output"));
     let dequantizer = Arc::new(DequantizeLinear { axis: 0 });

@@ -27,7 +27,7 @@ impl Operator for DequantizeLinear {
     }
 
     fn attributes(&self) -> Attributes {
-        Attributes::default().int("axis", self.axis)
+        shared::axis_attribute(self.axis)
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {

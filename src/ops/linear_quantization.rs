@@ -20,6 +20,11 @@ pub fn take_axis(attributes: &mut Attributes) -> Result<i64, Refusal> {
     }
 }
 
+/// `axis`, where it is not the default.
+pub fn axis_attribute(axis: i64) -> Attributes {
+    if axis == 1 { Attributes::default() } else { Attributes::default().int("axis", axis) }
+}
+
 /// Refuses types that zeroq does not quantize to.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
 use crate::ops::operator::{FILL, Facts, Implementation, Layout, Operand, Site};
-use crate::ops::{DequantizeLinear, Foreign, QuantizeLinear};
+use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear};
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
 
@@ -31,15 +33,14 @@ pub fn seal_constants(graph: &mut Graph) -> Result<()> {
 fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
+        settle_cast(graph, id);
         let node = graph.node(id).clone();
-        if node.is::<Foreign>().is_some()
+        let stays = node.is::<Foreign>().is_some()
             || node.is::<DequantizeLinear>().is_some()
             || !quantizers && node.is::<QuantizeLinear>().is_some()
-            || node.outputs.iter().flatten().any(|v| graph.is_output(*v))
-        {
-            continue;
-        }
-        let Some(tensors) = evaluate(graph, &node)? else {
+            || node.outputs.iter().flatten().any(|v| graph.is_output(*v));
+        let tensors = if stays { None } else { evaluate(graph, &node)? };
+        let Some(tensors) = tensors else {
             infer_node(graph, &node);
             continue;
         };
@@ -51,6 +52,18 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
     }
     graph.remove_dead_nodes(&[]);
     check(graph)
+}
+
+/// A CastLike is a Cast once the type of its pattern is known, whatever the pattern's numbers.
+fn settle_cast(graph: &mut Graph, id: NodeId) {
+    let node = graph.node(id);
+    if node.is::<CastLike>().is_some()
+        && let (Some(from), Some(like)) = (node.input(0), node.input(1))
+        && let Some(to) = graph.value(like).data_type
+    {
+        graph.set_operator(id, Arc::new(Cast { to }));
+        graph.set_inputs(id, vec![Some(from)]);
+    }
 }
 
 /// Notes what is known of the outputs, so that nodes behind can be folded in the same sweep. What cannot be told yet stays
