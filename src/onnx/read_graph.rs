@@ -234,6 +234,10 @@ impl<'a> Reader<'a> {
                 }
                 Ok(ReadNode::Known(parsed)) => {
                     let mut inputs = self.resolve(&node, present(&node.input))?;
+                    if let Some((from, to)) = parsed.moved {
+                        inputs.resize(inputs.len().max(to + 1), None);
+                        inputs.swap(from, to);
+                    }
                     for (index, tensor) in parsed.inputs {
                         if let Err(reason) = self.add_parsed_input(&node, &mut inputs, index, tensor) {
                             self.refuse(&node, &reason);

@@ -136,11 +136,17 @@ pub struct Parsed {
     pub operator: Arc<dyn Operator>,
     /// Inputs that the node's own set wrote as attributes (axes of Squeeze, bounds of Clip, …): `(input index, value)`.
     pub inputs: Vec<(usize, TensorData)>,
+    /// An input that the node's own set wrote at another place: `(index there, index here)`.
+    pub moved: Option<(usize, usize)>,
 }
 
 impl Parsed {
     pub fn plain(operator: impl Operator) -> Self {
-        Parsed { operator: Arc::new(operator), inputs: Vec::new() }
+        Parsed::of(Arc::new(operator))
+    }
+
+    pub fn of(operator: Arc<dyn Operator>) -> Self {
+        Parsed { operator, inputs: Vec::new(), moved: None }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Operators whose outputs are elements of their inputs in another arrangement.
 
-use std::sync::Arc;
-
 use super::attributes::Attributes;
 use super::broadcast::broadcast;
 use super::operator::{FILL, Fact, Facts, Implementation, Layout, Operator, QuantizationRole, Refusal, Site};
@@ -193,7 +191,7 @@ impl Split {
             return Err(format!("num_outputs={outputs} for {} outputs", form.output_count));
         }
         let inputs = sizes.map(|sizes| (1, TensorData::vector(sizes))).into_iter().collect();
-        Ok(Parsed { operator: Arc::new(Split { axis, outputs: form.output_count }), inputs })
+        Ok(Parsed { inputs, ..Parsed::plain(Split { axis, outputs: form.output_count }) })
     }
 
     fn sizes(self, total: usize, given: Option<Vec<i64>>) -> Result<Vec<usize>, Refusal> {
@@ -260,7 +258,7 @@ impl Slice {
             inputs.extend(attributes.take_ints(name)?.map(|values| (index, TensorData::vector(values))));
         }
         attributes.finish()?;
-        Ok(Parsed { operator: Arc::new(Slice), inputs })
+        Ok(Parsed { inputs, ..Parsed::plain(Slice) })
     }
 
     /// Indices taken along each dimension; `None` where the size of a sliced dimension is not known.
@@ -357,7 +355,7 @@ impl Pad {
             inputs.push((2, TensorData::scalar(attributes.take_float("value", 0.0)?)));
         }
         attributes.finish()?;
-        Ok(Parsed { operator: Arc::new(Pad { mode }), inputs })
+        Ok(Parsed { inputs, ..Parsed::plain(Pad { mode }) })
     }
 
     /// Pads before and after each dimension of rank `rank`.

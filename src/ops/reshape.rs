@@ -90,7 +90,7 @@ impl Reshape {
         let shape = attributes.take_ints("shape")?;
         attributes.finish()?;
         let inputs = shape.map(|shape| (1, TensorData::vector(shape))).into_iter().collect();
-        Ok(Parsed { operator: Arc::new(Reshape { allow_zero }), inputs })
+        Ok(Parsed { inputs, ..Parsed::plain(Reshape { allow_zero }) })
     }
 
     fn shape(self, inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {
@@ -180,7 +180,7 @@ fn parse_axes(form: NodeForm, operator: Arc<dyn Operator>) -> Result<Parsed, Ref
     let mut attributes = form.attributes;
     let axes = attributes.take_ints("axes")?;
     attributes.finish()?;
-    Ok(Parsed { operator, inputs: axes.map(|axes| (1, TensorData::vector(axes))).into_iter().collect() })
+    Ok(Parsed { inputs: axes.map(|axes| (1, TensorData::vector(axes))).into_iter().collect(), ..Parsed::of(operator) })
 }
 
 impl Squeeze {

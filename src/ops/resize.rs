@@ -1,7 +1,5 @@
 //! Resize (and Upsample, its older name) and Swing: operators that sample an image at other places.
 
-use std::sync::Arc;
-
 use super::attributes::{Attribute, Attributes};
 use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Layout, Operator, QuantizationRole, Refusal, Site};
 use super::{NodeForm, Parsed};
@@ -34,7 +32,7 @@ impl Resize {
         let linear = Self::linear(&attributes.take_string("mode", "nearest")?)?;
         if form.opset < 11 {
             attributes.finish()?;
-            return Err("Resize of operator set 10 is not supported".to_string());
+            return Ok(Parsed { moved: Some((1, 2)), ..Parsed::plain(Self::of_old_sets(linear)) });
         }
         let coordinates = attributes.take_string("coordinate_transformation_mode", "half_pixel")?;
         let nearest_mode = attributes.take_string("nearest_mode", "round_prefer_floor")?;
@@ -60,13 +58,21 @@ impl Resize {
         let mut attributes = form.attributes;
         let linear = Self::linear(&attributes.take_string("mode", "nearest")?)?;
         let scales = match attributes.0.remove("scales") {
-            Some(Attribute::Floats(scales)) => scales,
-            None => return Err("Upsample with scales as an input is not supported".to_string()),
+            Some(Attribute::Floats(scales)) => Some(scales),
+            None => None,
             Some(_) => return Err("attribute `scales` must be a list of numbers".to_string()),
         };
         attributes.finish()?;
-        let operator = Resize { linear, coordinates: "asymmetric".to_string(), nearest_mode: "floor".to_string() };
-        Ok(Parsed { operator: Arc::new(operator), inputs: vec![(2, TensorData::vector(scales))] })
+        let parsed = Parsed::plain(Self::of_old_sets(linear));
+        Ok(match scales {
+            Some(scales) => Parsed { inputs: vec![(2, TensorData::vector(scales))], ..parsed },
+            None => Parsed { moved: Some((1, 2)), ..parsed },
+        })
+    }
+
+    /// What Upsample and the Resize of operator set 10 do.
+    fn of_old_sets(linear: bool) -> Resize {
+        Resize { linear, coordinates: "asymmetric".to_string(), nearest_mode: "floor".to_string() }
     }
 
     /// Output size and scale of each dimension.

@@ -96,6 +96,6 @@ fn inspect_counts_the_batch_normalizations_of_every_file() {
     for row in &ZOO.rows {
         let done = Command::cargo_bin("zeroq").unwrap().arg("inspect").arg(ZOO.path(row)).arg("--json").assert().success();
         let report: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
-        assert_eq!(report["batch_normalizations"], row["bn_nodes"], "{}", row["file"]);
+        assert_eq!(report["anatomy"]["batch_normalizations"], row["bn_nodes"], "{}", row["file"]);
     }
 }
