@@ -4,6 +4,8 @@ mod check;
 mod display;
 mod edit;
 mod order;
+#[cfg(test)]
+pub(crate) mod sketch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,6 +10,8 @@ mod macs;
 mod merge_pad;
 mod replace_reduce_mean;
 mod resolve_reshapes;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Result;
 use crate::graph::{Graph, check};

@@ -1,0 +1,165 @@
+//! Each pass on a small graph: what it becomes, and that it still computes the same.
+
+use super::*;
+use crate::graph::Graph;
+use crate::graph::sketch::{Sketch, assert_same_function};
+use crate::ops::Attributes;
+
+/// Applies `pass` and compares the text of the result.
+fn assert_becomes(graph: &Graph, pass: impl Fn(&mut Graph), expected: &str) -> Graph {
+    let mut after = graph.clone();
+    pass(&mut after);
+    crate::graph::check(&after).unwrap();
+    let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    assert_eq!(lines(&after.to_string()), lines(expected));
+    assert_same_function(graph, &after);
+    after
+}
+
+#[test]
+fn a_batch_norm_folds_into_conv_gemm_and_conv_transpose() {
+    let graph = Sketch::new(&[0, 3, 6, 6]).conv("c", "x", (3, 4), 3, 1).norm("n", "c", 4);
+    let graph = graph.weights("t_w", &[4, 5, 2, 2], 0.4).plain("t", "ConvTranspose", "n t_w").norm("m", "t", 5);
+    let graph = graph.plain("p", "GlobalAveragePool", "m").plain("f", "Flatten", "p");
+    let graph = graph.weights("g_w", &[5, 4], 0.5).plain("g", "Gemm", "f g_w").norm("y", "g", 4).outputs("y");
+    let text = "(x)
+        n = Conv(x, c_w, c_w_bias)
+        m = ConvTranspose(n, t_w, t_w_bias)
+        p = GlobalAveragePool(m)
+        f = Flatten(p)
+        y = Gemm(f, g_w, g_w_bias)
+        -> y";
+    assert_becomes(&graph, |graph| assert_eq!(fold_batch_norm(graph).unwrap(), (3, 0)), text);
+}
+
+#[test]
+fn a_batch_norm_with_nothing_before_it_becomes_a_depthwise_convolution() {
+    let graph = Sketch::new(&[0, 3, 4, 4]).norm("n", "x", 3).plain("y", "Relu", "n").outputs("y");
+    let text = "(x)
+        n = Conv(x, n_weight, n_bias)
+        y = Relu(n)
+        -> y";
+    assert_becomes(&graph, |graph| assert_eq!(fold_batch_norm(graph).unwrap(), (0, 1)), text);
+}
+
+#[test]
+fn a_convolution_read_by_others_keeps_its_output() {
+    let graph = Sketch::new(&[0, 3, 4, 4]).conv("c", "x", (3, 3), 1, 1).norm("n", "c", 3).plain("y", "Add", "n c").outputs("y");
+    let text = "(x)
+        c = Conv(x, c_w)
+        n = Conv(c, n_weight, n_bias)
+        y = Add(n, c)
+        -> y";
+    assert_becomes(&graph, |graph| assert_eq!(fold_batch_norm(graph).unwrap(), (0, 1)), text);
+}
+
+#[test]
+fn zeros_around_an_image_become_padding() {
+    let graph = Sketch::new(&[0, 2, 5, 5]).integers("pads", &[0, 0, 1, 2, 0, 0, 0, 1]).plain("p", "Pad", "x pads");
+    let graph = graph.conv("y", "p", (2, 3), 3, 2).outputs("y");
+    let text = "(x)
+        y = Conv(x, y_w)
+        -> y";
+    assert_becomes(&graph, |graph| merge_pad(graph).unwrap(), text);
+}
+
+#[test]
+fn padding_between_channels_stays() {
+    let graph = Sketch::new(&[0, 2, 5, 5]).integers("pads", &[0, 1, 0, 0, 0, 0, 0, 0]).plain("p", "Pad", "x pads");
+    let graph = graph.conv("y", "p", (3, 3), 3, 2).outputs("y");
+    let text = "(x)
+        p = Pad(x, pads)
+        y = Conv(p, y_w)
+        -> y";
+    assert_becomes(&graph, |graph| merge_pad(graph).unwrap(), text);
+}
+
+#[test]
+fn a_mean_over_the_image_becomes_a_pool() {
+    let means = |keep: i64| {
+        let attributes = Attributes::default().int("keepdims", keep).ints("axes", &[-2, -1]);
+        Sketch::new(&[0, 3, 4, 4]).node("y", "ReduceMean", "x", attributes).outputs("y")
+    };
+    assert_becomes(&means(1), |graph| replace_reduce_mean(graph).unwrap(), "(x)\n y = GlobalAveragePool(x)\n -> y");
+    let text = "(x)
+        y_pooled = GlobalAveragePool(x)
+        y = Reshape(y_pooled, y_shape)
+        -> y";
+    assert_becomes(&means(0), |graph| replace_reduce_mean(graph).unwrap(), text);
+}
+
+#[test]
+fn arithmetic_on_shapes_dies_and_the_batch_stays_open() {
+    let sketch = Sketch::new(&[0, 3, 4, 4]).integers("zero", &[0]).integers("rest", &[-1]);
+    let sketch = sketch.plain("shape", "Shape", "x").plain("batch", "Gather", "shape zero");
+    let sketch = sketch.node("target", "Concat", "batch rest", Attributes::default().int("axis", 0));
+    let graph = sketch.plain("flat", "Reshape", "x target").weights("w", &[48, 5], 0.2).plain("y", "Gemm", "flat w").outputs("y");
+    let text = "(x)
+        flat = Reshape(x, flat_shape)
+        y = Gemm(flat, w)
+        -> y";
+    let after = assert_becomes(&graph, |graph| simplify(graph).unwrap(), text);
+    let shape: Vec<String> = after.value(after.outputs[0]).shape.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(shape, ["batch", "5"]);
+}
+
+#[test]
+fn constants_fold_and_what_only_they_fed_dies() {
+    let sketch = Sketch::new(&[2, 3]).weights("a", &[3, 3], 1.0).weights("b", &[3], 1.0);
+    let sketch = sketch.plain("ab", "Add", "a b").plain("like", "CastLike", "ab x").plain("unread", "Relu", "x");
+    let graph = sketch.plain("y", "MatMul", "x like").outputs("y");
+    assert_becomes(&graph, |graph| simplify(graph).unwrap(), "(x)\n y = MatMul(x, like)\n -> y");
+}
+
+#[test]
+fn weights_keep_their_quantizers_until_they_are_sealed() {
+    let sketch = Sketch::new(&[2, 3]).weights("w", &[3, 3], 1.0).weights("s", &[], 0.01).plain("q", "QuantizeLinear", "w s");
+    let graph = sketch.plain("d", "DequantizeLinear", "q s").plain("y", "MatMul", "x d").outputs("y");
+    let unsealed = "(x)
+        q = QuantizeLinear(w, s)
+        d = DequantizeLinear(q, s)
+        y = MatMul(x, d)
+        -> y";
+    assert_becomes(&graph, |graph| fold_constants(graph).unwrap(), unsealed);
+    let sealed = "(x)
+        d = DequantizeLinear(q, s)
+        y = MatMul(x, d)
+        -> y";
+    assert_becomes(&graph, |graph| seal_constants(graph).unwrap(), sealed);
+}
+
+#[test]
+fn identities_go_and_outputs_keep_their_names() {
+    let sketch = Sketch::new(&[0, 3]).plain("i", "Identity", "x").plain("d", "Dropout", "i").plain("r", "Relu", "d");
+    let graph = sketch.node("t", "Transpose", "r", Attributes::default().ints("perm", &[0, 1])).plain("y", "Identity", "t").outputs("y");
+    assert_becomes(&graph, |graph| eliminate_identities(graph).unwrap(), "(x)\n y = Relu(x)\n -> y");
+}
+
+#[test]
+fn simplify_and_prepare_keep_a_network_and_count_its_multiplications() {
+    let graph = Sketch::residual();
+    let text = "(x)
+        n1 = Conv(x, c1_w, c1_w_bias)
+        r1 = Relu(n1)
+        n2 = Conv(r1, c2_w, c2_w_bias)
+        s = Add(n2, r1)
+        r2 = Relu(s)
+        p = GlobalAveragePool(r2)
+        f = Flatten(p)
+        y = Gemm(f, g_w, g_b)
+        -> y";
+    let prepare = |graph: &mut Graph| {
+        simplify(graph).unwrap();
+        assert_eq!(prepare(graph).unwrap(), (2, 0));
+    };
+    let after = assert_becomes(&graph, prepare, text);
+    assert_eq!(macs(&single_sample(&after).unwrap()), 16 * 9 * 3 * 8 + 16 * 9 * 8 * 8 + 8 * 4);
+}
+
+#[test]
+fn stored_statistics_come_with_the_value_they_describe() {
+    let graph = Sketch::residual();
+    let sites = batch_norm_statistics(&graph).unwrap();
+    assert_eq!(sites.iter().map(|site| graph.value(site.input).name.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
+    assert!(sites.iter().all(|site| site.mean.len() == 8 && site.variance.iter().all(|v| (0.5..=1.5).contains(v))));
+}
