@@ -37,9 +37,13 @@ pub fn check_model(path: &Path) -> Result<()> {
 /// Reads a model and tells what its reader has to say.
 fn load(path: &Path, progress: &dyn Progress) -> Result<Model> {
     let model = onnx::load(path, &onnx::Limits::default())?;
+    tell(&model, progress);
+    Ok(model)
+}
+
+fn tell(model: &Model, progress: &dyn Progress) {
     model.warnings.iter().for_each(|warning| progress.warn(warning));
     model.notes.iter().for_each(|note| progress.note(note));
-    Ok(model)
 }
 
 fn file_report(model: &Model) -> FileReport {
@@ -52,9 +56,10 @@ fn file_report(model: &Model) -> FileReport {
 /// If the model cannot be quantized.
 pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
     let stopwatch = Stopwatch::new(progress);
-    let mut original = load(&request.model, &stopwatch)?;
-    onnx::check_output(&original, output, true)?;
+    let mut original = onnx::load(&request.model, &onnx::Limits::default())?;
     refuse_quantized(&original, request)?;
+    tell(&original, &stopwatch);
+    onnx::check_output(&original, output, true)?;
     bind(&mut original.graph, &request.shapes, &stopwatch)?;
     let work = match request.precision {
         Precision::Int8 => to_integers(&original, request, &stopwatch)?,

@@ -6,6 +6,8 @@
 
 mod pairs;
 mod parameters;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

@@ -4,6 +4,8 @@ mod float16;
 mod insert;
 mod names;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use float16::{Float16Report, to_float16};

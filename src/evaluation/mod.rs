@@ -15,5 +15,9 @@ pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
 pub use inspection::*;
 pub use metrics::{Metrics, measure};
+pub use onnx_runtime::OnnxRuntime;
+pub use own::Own;
 pub use report::*;
 pub use stopwatch::Stopwatch;
+#[cfg(feature = "tract")]
+pub use tract::Tract;

@@ -22,7 +22,12 @@ fn engine(error: candle_core::Error) -> Error {
 ///
 /// # Errors
 /// Names every operator that this engine does not run.
-pub fn evaluate_with_gradient(graph: &Graph, values: &[ValueId], set: &CalibrationSet, index: usize) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+pub fn evaluate_with_gradient(
+    graph: &Graph,
+    values: &[ValueId],
+    set: &CalibrationSet,
+    index: usize,
+) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
     let graph = single_sample(graph)?;
     let mut tensors: HashMap<ValueId, Tensor> = HashMap::new();
     let mut variables = Vec::new();
@@ -77,6 +82,14 @@ fn forward(graph: &Graph, node: &Node, inputs: &[Option<Tensor>]) -> Result<Tens
             x.relu().and_then(|up| up - (x.neg()?.relu()? * f64::from(alpha))?)
         }
         "Sigmoid" => x.neg().and_then(|x| (x.exp()? + 1.0)?.recip()),
+        "Clip" => {
+            let bound = |index: usize, open: f32| {
+                let constant = node.input(index).and_then(|value| graph.constant(value)?.to_f32());
+                constant.and_then(|bound| bound.first().copied()).unwrap_or(open)
+            };
+            x.clamp(bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY))
+        }
+        "HardSwish" => (x + 3.0).and_then(|gate| (x * gate.clamp(0.0, 6.0)?)? / 6.0),
         "Add" => x.broadcast_add(second()?),
         "Sub" => x.broadcast_sub(second()?),
         "Mul" => x.broadcast_mul(second()?),

@@ -1,7 +1,11 @@
 //! Running a graph, forward and backward. Nothing outside this folder sees how.
 
 pub mod adam;
+#[cfg(feature = "candle")]
+pub mod candle;
 pub mod tape;
+#[cfg(test)]
+mod tests;
 
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;

@@ -10,6 +10,8 @@ pub mod losses;
 mod pixels;
 mod range_search;
 mod swing;
+#[cfg(test)]
+mod tests;
 
 use input::Input;
 use input_range::{InputRange, PixelRange};

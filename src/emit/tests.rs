@@ -1,0 +1,109 @@
+//! From a plan to a sealed graph.
+
+use super::{insert, seal, to_float16, verify};
+use crate::calibration::{calibrate, observers};
+use crate::execution::{self, evaluate};
+use crate::graph::sketch::{Sketch, noise};
+use crate::graph::{Graph, check};
+use crate::ops::{DequantizeLinear, QuantizeLinear};
+use crate::passes::{prepare, simplify};
+use crate::progress::Silent;
+use crate::quantization::{QuantPlan, plan, targets};
+use crate::tensor::{DataType, TensorData};
+
+fn planned(target: &str) -> (Graph, QuantPlan) {
+    let mut graph = Sketch::residual();
+    simplify(&mut graph).unwrap();
+    prepare(&mut graph).unwrap();
+    let plan = plan(&graph, &targets::find(target).unwrap(), &[]).unwrap();
+    (graph, plan)
+}
+
+/// Teacher, student before and after sealing.
+fn quantized(target: &str) -> (Graph, Graph, Graph, QuantPlan) {
+    let (teacher, plan) = planned(target);
+    let observer = observers::find("mse").unwrap();
+    let config = execution::Config::default();
+    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+    let mut open = teacher.clone();
+    let student = insert(&mut open, &plan, &ranges).unwrap();
+    let mut sealed = open.clone();
+    seal(&mut sealed, &plan, &student).unwrap();
+    (teacher, open, sealed, plan)
+}
+
+fn outputs(graph: &Graph) -> Vec<f32> {
+    let found = evaluate(graph, &graph.outputs, &noise(graph, 16), &execution::Config::default()).unwrap();
+    found[0].iter().copied().collect()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
+    (square(&mut a.iter().zip(b).map(|(a, b)| a - b)) / square(&mut a.iter().copied())).sqrt()
+}
+
+#[test]
+fn what_was_tuned_is_what_is_saved() {
+    for target in ["ort-cpu", "tensorrt"] {
+        let (teacher, open, sealed, _) = quantized(target);
+        let (teacher, open, sealed) = (outputs(&teacher), outputs(&open), outputs(&sealed));
+        assert!(distance(&teacher, &open) < 0.05, "{target}: {}", distance(&teacher, &open));
+        assert!(distance(&open, &sealed) < 2e-3, "{target}: {}", distance(&open, &sealed));
+    }
+}
+
+#[test]
+fn every_product_runs_on_integers_where_the_target_can() {
+    for target in ["ort-cpu", "tensorrt"] {
+        let (_, _, sealed, plan) = quantized(target);
+        let forecasts = verify(&sealed, &plan.target);
+        assert_eq!(forecasts.len(), 3);
+        assert!(forecasts.iter().all(|kernel| kernel.integer), "{target}: {forecasts:?}");
+    }
+}
+
+#[test]
+fn weights_are_symmetric_integers_and_biases_follow_their_scales() {
+    let (_, _, sealed, plan) = quantized("ort-cpu");
+    check(&sealed).unwrap();
+    let dequantized = sealed.nodes().filter(|(_, node)| node.is::<DequantizeLinear>().is_some());
+    let constants: Vec<&TensorData> = dequantized.filter_map(|(_, node)| sealed.constant(node.input(0)?)).collect();
+    let of = |data_type| constants.iter().filter(|tensor| tensor.data_type() == data_type).count();
+    assert_eq!((of(DataType::I8), of(DataType::I32), plan.weights.len()), (3, 3, 3));
+    for weights in constants.iter().filter(|tensor| tensor.data_type() == DataType::I8) {
+        let largest = weights.to_i64().unwrap().into_iter().map(i64::abs).max();
+        assert!((1..=127).contains(&largest.unwrap()));
+    }
+    for (_, conv) in sealed.nodes().filter(|(_, node)| matches!(node.operator.name(), "Conv" | "Gemm")) {
+        let scales = |index: usize| {
+            let (_, node) = sealed.producer(conv.input(index).unwrap()).unwrap();
+            sealed.constant(node.input(1).unwrap()).unwrap().to_f32().unwrap()
+        };
+        let (x, weight, bias) = (scales(0), scales(1), scales(2));
+        assert!(bias.iter().zip(&weight).all(|(bias, weight)| (bias / (x[0] * weight) - 1.0).abs() < 1e-6));
+    }
+}
+
+#[test]
+fn zero_points_are_shared_and_a_small_network_gets_short_names() {
+    let (_, _, sealed, _) = quantized("ort-cpu");
+    let pairs = sealed.nodes().filter(|(_, node)| node.is::<QuantizeLinear>().is_some() || node.is::<DequantizeLinear>().is_some());
+    let zeros: std::collections::BTreeSet<&str> = pairs.filter_map(|(_, node)| Some(sealed.value(node.input(2)?).name.as_str())).collect();
+    assert!(zeros.iter().all(|name| name.starts_with('z') && name.len() <= 3), "{zeros:?}");
+    // u8 zero points of Relu outputs, of the others, int8 and int32 by length.
+    assert!(zeros.len() <= 8, "{zeros:?}");
+}
+
+#[test]
+fn float16_keeps_the_interface_and_the_function() {
+    let (teacher, _) = planned("ort-cpu");
+    let mut half = teacher.clone();
+    let report = to_float16(&mut half, true, &std::collections::HashMap::new()).unwrap();
+    assert_eq!((report.clamped, report.kept.len()), (0, 0));
+    assert_eq!(half.value(half.inputs[0]).data_type, Some(DataType::F32));
+    assert_eq!(half.value(half.outputs[0]).data_type, Some(DataType::F32));
+    let products = half.nodes().filter(|(_, node)| matches!(node.operator.name(), "Conv" | "Gemm"));
+    let types: Vec<DataType> = products.map(|(_, node)| half.constant(node.input(1).unwrap()).unwrap().data_type()).collect();
+    assert_eq!(types, [DataType::F16; 3]);
+    assert!(distance(&outputs(&teacher), &outputs(&half)) < 2e-3);
+}

@@ -1,0 +1,132 @@
+//! The tape as a whole: against finite differences, and against candle.
+
+use std::collections::HashMap;
+
+use super::tape::{Request, Tape};
+use crate::graph::sketch::{Sketch, noise};
+use crate::graph::{Graph, ValueId};
+use crate::kernels::Isa;
+use crate::ops::Attributes;
+use crate::passes::single_sample;
+use crate::random::Random;
+
+/// A network with what backward passes stumble over: a value read thrice, a concatenation, strides, pools that overlap,
+/// depthwise and grouped convolutions, gates, and pads that differ from side to side.
+fn tangle() -> Graph {
+    let conv = |pads: [usize; 4], strides: [usize; 2], group: i64| {
+        Attributes::default().sizes("pads", &pads).sizes("strides", &strides).int("group", group)
+    };
+    let sketch = Sketch::new(&[1, 3, 9, 7]).weights("w1", &[8, 3, 3, 3], 0.3).weights("b1", &[8], 0.2);
+    let sketch = sketch.node("c1", "Conv", "x w1 b1", conv([1, 0, 2, 1], [1, 1], 1)).plain("a1", "Sigmoid", "c1");
+    let sketch = sketch.weights("w2", &[8, 1, 3, 3], 0.5).node("dw", "Conv", "a1 w2", conv([1, 1, 1, 1], [2, 2], 8));
+    let sketch = sketch.weights("w3", &[4, 4, 1, 1], 0.5).node("gr", "Conv", "a1 w3", conv([0, 0, 0, 0], [2, 2], 2));
+    let window = Attributes::default().sizes("kernel_shape", &[3, 3]).sizes("strides", &[2, 2]).sizes("pads", &[1, 1, 1, 1]);
+    let sketch = sketch.node("pool", "AveragePool", "a1", window).plain("sum", "Add", "dw pool");
+    let sketch = sketch.node("cat", "Concat", "sum gr", Attributes::default().int("axis", 1)).norm("n", "cat", 12);
+    let sketch = sketch.plain("gate", "GlobalAveragePool", "n").plain("t", "Tanh", "gate").plain("m", "Mul", "n t");
+    let sketch = sketch.plain("f", "Flatten", "m").weights("g", &[12 * 15, 5], 0.1).weights("gb", &[5], 0.1);
+    sketch.plain("y", "Gemm", "f g gb").outputs("y")
+}
+
+/// Σ weight · value over the seeds, and its gradients with respect to the input (row-major) and the parameters.
+fn evaluate(graph: &Graph, seeds: &[ValueId], parameters: &[ValueId], isa: Isa) -> (f64, Vec<f32>, HashMap<ValueId, Vec<f32>>) {
+    let graph = single_sample(graph).unwrap();
+    let request = Request { targets: &[], seeds, input_gradients: true, parameters, isa };
+    let tape = Tape::compile(&graph, &request).unwrap();
+    let mut lane = tape.lane();
+    tape.load(&mut lane, 0, noise(&graph, 1).inputs[0].sample(0));
+    tape.forward(&mut lane);
+    let mut total = 0.0;
+    for (index, seed) in tape.seeds().to_vec().into_iter().enumerate() {
+        let values = tape.read(&lane, seed).unwrap();
+        total += values.iter().enumerate().map(|(i, x)| f64::from(*x) * f64::from(weight(index, i))).sum::<f64>();
+    }
+    let mut gradients = tape.shared_gradients();
+    tape.backward(&mut lane, &mut gradients, &|index, _, gradient| {
+        gradient.open().iter_mut().enumerate().for_each(|(i, g)| *g += weight(index, i));
+    });
+    (total, tape.input_gradient(&lane, 0).collect(), tape.parameter_gradients(&[gradients]))
+}
+
+fn weight(seed: usize, index: usize) -> f32 {
+    ((index * 7 + seed * 3) % 11) as f32 * 0.2 - 1.0
+}
+
+/// Derivative of the total along a random direction of `value`, by central differences.
+fn slope(graph: &Graph, seeds: &[ValueId], value: ValueId, direction: &[f32]) -> f64 {
+    let at = |t: f32| {
+        let mut moved = graph.clone();
+        let tensor = graph.constant(value).unwrap();
+        let elements = tensor.to_f32().unwrap().iter().zip(direction).map(|(x, d)| x + t * d).collect();
+        moved.set_constant(value, crate::tensor::TensorData::new(tensor.shape(), elements));
+        evaluate(&moved, seeds, &[], Isa::Portable).0
+    };
+    let h = 3e-3;
+    (at(h) - at(-h)) / (2.0 * f64::from(h))
+}
+
+#[test]
+fn gradients_of_parameters_match_finite_differences_on_every_instruction_set() {
+    let graph = tangle();
+    let find = |name: &str| graph.find_value(name).unwrap();
+    let seeds = [find("y"), find("sum"), find("c1")];
+    let parameters = ["w1", "b1", "w2", "w3", "n_scale", "n_shift", "g", "gb"].map(find);
+    for isa in Isa::available() {
+        let (_, _, gradients) = evaluate(&graph, &seeds, &parameters, isa);
+        for value in parameters {
+            let name = &graph.value(value).name;
+            let mut random = Random::new(3, u64::from(value.0));
+            let shape = graph.constant(value).unwrap().shape().to_vec();
+            let direction: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal()).collect();
+            let request = Request { targets: &[], seeds: &seeds, input_gradients: false, parameters: &parameters, isa };
+            let tape = Tape::compile(&single_sample(&graph).unwrap(), &request).unwrap();
+            let offsets = tape.parameter_layout(value).unwrap().offsets();
+            let found: f64 = offsets.iter().zip(&direction).map(|(at, d)| f64::from(gradients[&value][*at]) * f64::from(*d)).sum();
+            let wanted = slope(&graph, &seeds, value, &direction);
+            assert!((found - wanted).abs() <= 2e-3 * wanted.abs().max(1.0), "{name} on {}: {found}, not {wanted}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn instruction_sets_agree() {
+    let graph = tangle();
+    let seeds = [graph.find_value("y").unwrap(), graph.find_value("c1").unwrap()];
+    let (total, gradient, _) = evaluate(&graph, &seeds, &[], Isa::Portable);
+    for isa in Isa::available() {
+        let (other, other_gradient, _) = evaluate(&graph, &seeds, &[], isa);
+        assert!((total - other).abs() < 1e-4 * total.abs().max(1.0), "{}: {other}, not {total}", isa.name());
+        for (a, b) in gradient.iter().zip(&other_gradient) {
+            assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{}: {b}, not {a}", isa.name());
+        }
+    }
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn outputs_and_gradients_match_candle_on_our_networks() {
+    for name in ["digits_resnet", "digits_mobilenet"] {
+        let path = format!("{}/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let mut graph = crate::onnx::load(path, &crate::onnx::Limits::default()).unwrap().graph;
+        crate::passes::simplify(&mut graph).unwrap();
+        let graph = single_sample(&graph).unwrap();
+        let set = noise(&graph, 1);
+        let (found, gradients) = super::candle::evaluate_with_gradient(&graph, &graph.outputs, &set, 0).unwrap();
+        let request = Request { targets: &[], seeds: &graph.outputs, input_gradients: true, parameters: &[], isa: Isa::detect() };
+        let tape = Tape::compile(&graph, &request).unwrap();
+        let mut lane = tape.lane();
+        tape.load(&mut lane, 0, set.inputs[0].sample(0));
+        tape.forward(&mut lane);
+        assert_close(&found[0], tape.read(&lane, graph.outputs[0]).unwrap(), name);
+        tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, _, gradient| gradient.open().iter_mut().for_each(|g| *g += 1.0));
+        assert_close(&gradients[0], &tape.input_gradient(&lane, 0).collect::<Vec<_>>(), name);
+    }
+}
+
+#[cfg(feature = "candle")]
+fn assert_close(wanted: &[f32], found: &[f32], name: &str) {
+    let largest = wanted.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    assert!(largest > 1e-3 && wanted.len() == found.len());
+    let worst = wanted.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-4 * largest, "{name}: off by {worst} of {largest}");
+}

@@ -1,0 +1,99 @@
+//! Our executor against ONNX Runtime and tract, on every network of models/ and every habit of the zoo, as read and as
+//! simplified.
+//!
+//! Needs `ZEROQ_PYTHON` and `ORT_DYLIB_PATH`; `make test` provides them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use zeroq::calibration::{CalibrationSet, Provenance, Samples};
+use zeroq::evaluation::{Engine, OnnxRuntime, Own, Subject, Tract};
+use zeroq::execution::Config;
+use zeroq::graph::{Graph, known_shape};
+use zeroq::onnx::{Limits, load};
+use zeroq::passes::{prepare, simplify, single_sample};
+use zeroq::random::Random;
+
+fn onnx_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "onnx")).collect();
+    files.sort();
+    files
+}
+
+fn noise(graph: &Graph, count: usize) -> CalibrationSet {
+    let sample = single_sample(graph).unwrap();
+    let mut random = Random::new(5, 0);
+    let samples = |value| {
+        let value = sample.value(value);
+        let shape = known_shape(value.shape.as_deref().unwrap()).unwrap();
+        let elements = (0..count * shape.iter().product::<usize>()).map(|_| random.normal()).collect();
+        Samples { name: value.name.clone(), shape, elements }
+    };
+    CalibrationSet { inputs: sample.inputs.iter().copied().map(samples).collect(), provenance: Provenance::default() }
+}
+
+/// Largest difference as a part of the largest output.
+fn distance(wanted: &[ndarray::ArrayD<f32>], found: &[ndarray::ArrayD<f32>]) -> f32 {
+    assert_eq!(wanted.len(), found.len());
+    let one = |(a, b): (&ndarray::ArrayD<f32>, &ndarray::ArrayD<f32>)| {
+        assert_eq!(a.shape(), b.shape());
+        let largest = a.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+    };
+    wanted.iter().zip(found).map(one).fold(0.0, f32::max)
+}
+
+/// What is wrong with `path`, and whether tract opened it.
+fn judge(path: &Path) -> (Vec<String>, bool) {
+    let model = load(path, &Limits::default()).unwrap();
+    let mut simplified = model.graph.clone();
+    simplify(&mut simplified).unwrap();
+    prepare(&mut simplified).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let subject = |graph| Subject { label: "network", bytes: &bytes, path: Some(path), graph };
+    let set = noise(&model.graph, 3);
+    let wanted = OnnxRuntime::new(&subject(&model.graph)).unwrap().run(&set).unwrap();
+    let mut wrong = Vec::new();
+    for (stage, graph) in [("read", &model.graph), ("simplified", &simplified)] {
+        match Own::new(&subject(graph), &Config::default()).run(&set) {
+            Ok(found) if distance(&wanted, &found) <= 1e-4 => {}
+            Ok(found) => wrong.push(format!("{name}, {stage}: off by {} of the largest", distance(&wanted, &found))),
+            Err(error) => wrong.push(format!("{name}, {stage}: {error}")),
+        }
+    }
+    let tract = Tract::new(&subject(&model.graph), &set).and_then(|mut tract| tract.run(&set));
+    let opened = tract.is_ok();
+    if let Ok(found) = tract.map(|found| distance(&wanted, &found))
+        && found > 1e-4
+    {
+        wrong.push(format!("{name}, tract: off by {found} of the largest"));
+    }
+    (wrong, opened)
+}
+
+#[test]
+fn our_networks_compute_the_same_in_three_engines() {
+    for path in onnx_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models")) {
+        assert_eq!(judge(&path), (Vec::new(), true));
+    }
+}
+
+#[test]
+fn the_zoo_computes_the_same_in_onnx_runtime_and_here() {
+    let folder = TempDir::new().unwrap();
+    let python = std::env::var("ZEROQ_PYTHON").expect("ZEROQ_PYTHON names no Python; run `make test`");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/make_zoo.py");
+    assert!(Command::new(python).arg(script).arg(folder.path()).status().unwrap().success());
+    // Operators that only ONNX Runtime knows, by the meaning of that file.
+    let computable = |path: &PathBuf| !path.ends_with("foreign_tail.onnx");
+    let results: Vec<(Vec<String>, bool)> =
+        onnx_files(folder.path()).iter().filter(|path| computable(path)).map(|path| judge(path)).collect();
+    let wrong: Vec<&String> = results.iter().flat_map(|(wrong, _)| wrong).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let opened = results.iter().filter(|(_, opened)| *opened).count();
+    println!("tract opened {opened} of {}", results.len());
+    assert!(opened * 2 >= results.len());
+}
