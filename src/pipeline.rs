@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
+use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers, second_moments};
 use crate::distillation::{self, Rates, distill};
-use crate::emit::{insert, seal, to_float16, verify};
+use crate::emit::{insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
 use crate::graph::{Graph, ValueId, known_shape};
@@ -83,8 +83,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     simplify(&mut teacher)?;
     let budget = Budget::of(macs(&single_sample(&teacher)?));
     let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
-    let held_out = (set.len() / 8).clamp(1, 32).min(set.len() - 1);
-    let (set, held_out) = (set.slice(0..set.len() - held_out), set.slice(set.len() - held_out..set.len()));
+    let (set, held_out) = hold_out(&set);
     prepare(&mut teacher)?;
     let plan = plan(&teacher, &config.target, &config.exclude)?;
     let name = config.observer.as_deref().unwrap_or("mse");
@@ -109,7 +108,12 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     seal(&mut graph, &plan, &student)?;
     let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
     let mut quantized = model.with_graph(graph);
-    describe(&mut quantized, model, &set.provenance, config, summary.as_ref());
+    let more = [
+        ("zeroq.precision", "int8".to_string()),
+        ("zeroq.target", config.target.name.to_string()),
+        ("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()),
+    ];
+    describe(&mut quantized, model, &set.provenance, config, &more);
     Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs })
 }
 
@@ -143,6 +147,12 @@ fn samples(
     Ok((synthesis.set, synthesis.inputs))
 }
 
+/// The samples to work on, and those that nothing but the final comparison sees.
+fn hold_out(set: &CalibrationSet) -> (CalibrationSet, CalibrationSet) {
+    let seen = set.len() - (set.len() / 8).clamp(1, 32).min(set.len() - 1);
+    (set.slice(0..seen), set.slice(seen..set.len()))
+}
+
 /// An input whose range is what its samples show.
 fn observed_input(samples: &Samples) -> Input {
     let low = samples.elements.iter().copied().fold(f32::INFINITY, f32::min);
@@ -166,12 +176,10 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
 }
 
 /// Provenance in the file: how to make it again. No times, paths or thread counts.
-fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config: &Config, summary: Option<&distillation::Summary>) {
+fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config: &Config, more: &[(&str, String)]) {
     let mut entries = vec![
         ("zeroq.version", env!("CARGO_PKG_VERSION").to_string()),
         ("zeroq.input_sha256", original.sha256.clone()),
-        ("zeroq.precision", "int8".to_string()),
-        ("zeroq.target", config.target.name.to_string()),
         ("zeroq.seed", config.seed.to_string()),
         ("zeroq.calibration", source.source.clone()),
         ("zeroq.isa", config.execution.isa.name().to_string()),
@@ -179,33 +187,39 @@ fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config
     if let Some(steps) = source.steps {
         entries.push(("zeroq.synthesis_steps", steps.to_string()));
     }
-    entries.push(("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()));
-    for (key, value) in entries {
-        quantized.set_metadata(key, &value);
+    for (key, value) in entries.iter().chain(more) {
+        quantized.set_metadata(key, value);
     }
 }
 
-/// Samples on which magnitudes are measured before numbers become float16.
-const FLOAT16_PROBES: usize = 8;
+/// Samples that float16 takes: magnitudes and second moments need fewer than tuning does.
+const FLOAT16_IMAGES: usize = 48;
+/// Weights of one output that are rounded together, at most: more of them average their errors out by themselves.
+const FLOAT16_LARGEST_ROW: usize = 1024;
 
-/// Converts `model` to float16. Inputs and outputs stay float32 if `keep_io`. Its operator set stays.
+/// Converts `model` to float16, its weights rounded together on `given` samples or on synthesized ones. Inputs and outputs
+/// stay float32 if `keep_io`. The operator set stays.
 ///
 /// # Errors
 /// If the model is not sound.
-pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progress: &dyn Progress) -> Result<Quantized> {
+pub fn convert_to_float16(
+    model: &Model,
+    given: Option<CalibrationSet>,
+    keep_io: bool,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<Quantized> {
     let mut graph = model.graph.clone();
     simplify(&mut graph)?;
-    let synthesis = synthesis::Config {
-        samples: FLOAT16_PROBES,
-        batch: FLOAT16_PROBES,
-        steps: 0,
-        seed: config.seed,
-        input_range: config.input_range.clone(),
-        execution: config.execution,
-    };
-    let probes = synthesize(&graph, &synthesis, progress)?;
+    let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(macs(&single_sample(&graph)?)) };
+    let (set, inputs) = samples(&graph, given, &budget, model, config, progress)?;
+    let (seen, held_out) = hold_out(&set);
     prepare(&mut graph)?;
-    let largest = magnitudes(&graph, &probes.set, config, progress)?;
+    let largest = magnitudes(&graph, &seen, config, progress)?;
+    match second_moments(&graph, &seen, FLOAT16_LARGEST_ROW, &config.execution) {
+        Ok(moments) => _ = round_to_float16(&mut graph, &moments),
+        Err(error) => progress.warn(&format!("weights are rounded one by one, since their inputs cannot be computed: {error}")),
+    }
     let report = to_float16(&mut graph, keep_io, &largest)?;
     if report.clamped > 0 {
         progress.warn(&format!("{} weights beyond ±65504 were clamped", report.clamped));
@@ -214,10 +228,8 @@ pub fn convert_to_float16(model: &Model, keep_io: bool, config: &Config, progres
         progress.warn(&format!("node `{node}` stays float32: {reason}"));
     }
     let mut converted = model.with_graph(graph);
-    for (key, value) in [("zeroq.version", env!("CARGO_PKG_VERSION")), ("zeroq.input_sha256", &model.sha256), ("zeroq.precision", "fp16")] {
-        converted.set_metadata(key, value);
-    }
-    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out: probes.set, inputs: probes.inputs })
+    describe(&mut converted, model, &set.provenance, config, &[("zeroq.precision", "fp16".to_string())]);
+    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out, inputs })
 }
 
 /// Largest magnitude of every float value that can be computed.

@@ -61,9 +61,11 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     tell(&original, &stopwatch);
     onnx::check_output(&original, output, true)?;
     bind(&mut original.graph, &request.shapes, &stopwatch)?;
+    let config = request.config()?;
+    let given = given_samples(&original, request, &config, &stopwatch)?;
     let work = match request.precision {
-        Precision::Int8 => to_integers(&original, request, &stopwatch)?,
-        Precision::Fp16 => pipeline::convert_to_float16(&original, !request.fp16_io, &request.config()?, &stopwatch)?,
+        Precision::Int8 => pipeline::quantize(&original, given, &config, &stopwatch)?,
+        Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, &stopwatch)?,
     };
     stopwatch.begin("write and compare", 0);
     let bytes = onnx::to_bytes(&work.model)?;
@@ -101,13 +103,15 @@ fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {
     )))
 }
 
-fn to_integers(original: &Model, request: &QuantizeRequest, progress: &dyn Progress) -> Result<Quantized> {
-    let config = request.config()?;
-    let given = match &request.calibration {
-        Some(path) => Some(read_set(path, &expected_inputs(original, path, &request.input_range, config.execution, progress)?)?),
-        None => None,
-    };
-    pipeline::quantize(original, given, &config, progress)
+fn given_samples(
+    original: &Model,
+    request: &QuantizeRequest,
+    config: &pipeline::Config,
+    progress: &dyn Progress,
+) -> Result<Option<CalibrationSet>> {
+    let Some(path) = &request.calibration else { return Ok(None) };
+    let expected = expected_inputs(original, path, &request.input_range, config.execution, progress)?;
+    read_set(path, &expected).map(Some)
 }
 
 /// A result that no engine can compare is still a result.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, ValueId, check};
-use crate::ops::{Cast, CastLike, ConstantOfShape, DequantizeLinear, Foreign, QuantizeLinear, Resize};
+use crate::ops::{Cast, ConstantOfShape, DequantizeLinear, Foreign, QuantizeLinear, Resize};
 use crate::tensor::{DataType, TensorData};
 
 /// What converting did.
@@ -42,7 +42,7 @@ pub fn to_float16(graph: &mut Graph, keep_io: bool, largest: &HashMap<ValueId, f
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         if kept.contains(&id) {
-            converter.keep(graph, id, keep_io);
+            converter.keep(graph, id);
         } else {
             converter.narrow(graph, id, keep_io, &mut report);
         }
@@ -97,7 +97,7 @@ impl Converter {
     }
 
     /// Inputs as float32.
-    fn keep(&mut self, graph: &mut Graph, id: NodeId, _keep_io: bool) {
+    fn keep(&mut self, graph: &mut Graph, id: NodeId) {
         let inputs = graph.node(id).inputs.clone();
         for (index, value) in inputs.iter().enumerate() {
             let Some(value) = value.filter(|value| self.wide.contains(value) && Self::is_half(graph, *value)) else { continue };
@@ -132,7 +132,6 @@ impl Converter {
         {
             graph.set_operator(id, Arc::new(ConstantOfShape { value }));
         }
-        let _ = node.is::<CastLike>();
         for (index, value) in node.outputs.iter().enumerate() {
             let Some(value) = value.filter(|value| self.wide.contains(value)) else { continue };
             let shape = graph.value(value).shape.clone();

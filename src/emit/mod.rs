@@ -1,6 +1,7 @@
 //! Writing a plan into the graph.
 
 mod float16;
+mod float16_rounding;
 mod insert;
 mod names;
 mod seal;
@@ -9,6 +10,7 @@ mod tests;
 mod verify;
 
 pub use float16::{Float16Report, to_float16};
+pub use float16_rounding::round_to_float16;
 pub use insert::{Student, TunedActivation, TunedBias, TunedWeight, insert};
 pub use seal::seal;
 pub use verify::verify;

@@ -1,7 +1,7 @@
 //! From a plan to a sealed graph.
 
-use super::{insert, seal, to_float16, verify};
-use crate::calibration::{calibrate, observers};
+use super::{insert, round_to_float16, seal, to_float16, verify};
+use crate::calibration::{calibrate, observers, second_moments};
 use crate::execution::{self, evaluate};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, check};
@@ -106,4 +106,23 @@ fn float16_keeps_the_interface_and_the_function() {
     let types: Vec<DataType> = products.map(|(_, node)| half.constant(node.input(1).unwrap()).unwrap().data_type()).collect();
     assert_eq!(types, [DataType::F16; 3]);
     assert!(distance(&outputs(&teacher), &outputs(&half)) < 2e-3);
+}
+
+#[test]
+fn weights_rounded_together_to_float16_disturb_less_than_one_by_one() {
+    let (teacher, _) = planned("ort-cpu");
+    let convert = |graph: &mut Graph| to_float16(graph, true, &std::collections::HashMap::new()).unwrap();
+    let mut together = teacher.clone();
+    let moments = second_moments(&teacher, &noise(&teacher, 16), 1024, &execution::Config::default()).unwrap();
+    assert_eq!(round_to_float16(&mut together, &moments), 3);
+    let products = together.nodes().filter(|(_, node)| matches!(node.operator.name(), "Conv" | "Gemm"));
+    let weights = products.flat_map(|(_, node)| together.constant(node.input(1).unwrap()).unwrap().to_f32().unwrap());
+    assert!(weights.into_iter().all(|x| half::f16::from_f32(x).to_f32() == x));
+    let mut alone = together.clone();
+    convert(&mut alone);
+    assert!(distance(&outputs(&together), &outputs(&alone)) < 1e-6, "float16 holds the rounded weights exactly");
+    let mut nearest = teacher.clone();
+    convert(&mut nearest);
+    let (teacher, together, nearest) = (outputs(&teacher), outputs(&alone), outputs(&nearest));
+    assert!(distance(&teacher, &together) < 0.7 * distance(&teacher, &nearest));
 }

@@ -18,16 +18,18 @@ fn engine(error: candle_core::Error) -> Error {
     Error::Engine { engine: "candle".to_string(), reason: error.to_string() }
 }
 
-/// Row-major `values` of sample `index` of `set`, and the gradient of their sum with respect to each graph input.
+/// What one sample gives, row-major.
+pub struct Evaluation {
+    pub values: Vec<Vec<f32>>,
+    /// Of the sum of all values, with respect to each graph input.
+    pub input_gradients: Vec<Vec<f32>>,
+}
+
+/// `values` of sample `index` of `set`, and the gradient of their sum.
 ///
 /// # Errors
 /// Names every operator that this engine does not run.
-pub fn evaluate_with_gradient(
-    graph: &Graph,
-    values: &[ValueId],
-    set: &CalibrationSet,
-    index: usize,
-) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+pub fn evaluate_with_gradient(graph: &Graph, values: &[ValueId], set: &CalibrationSet, index: usize) -> Result<Evaluation> {
     let graph = single_sample(graph)?;
     let mut tensors: HashMap<ValueId, Tensor> = HashMap::new();
     let mut variables = Vec::new();
@@ -53,7 +55,7 @@ pub fn evaluate_with_gradient(
     }
     let gradients = total.backward().map_err(engine)?;
     let gradient = |variable: &Var| gradients.get(variable).map_or_else(|| Ok(vec![0.0; variable.elem_count()]), numbers);
-    Ok((found, variables.iter().map(gradient).collect::<Result<_>>()?))
+    Ok(Evaluation { values: found, input_gradients: variables.iter().map(gradient).collect::<Result<_>>()? })
 }
 
 fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {

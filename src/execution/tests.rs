@@ -111,15 +111,15 @@ fn outputs_and_gradients_match_candle_on_our_networks() {
         crate::passes::simplify(&mut graph).unwrap();
         let graph = single_sample(&graph).unwrap();
         let set = noise(&graph, 1);
-        let (found, gradients) = super::candle::evaluate_with_gradient(&graph, &graph.outputs, &set, 0).unwrap();
+        let found = super::candle::evaluate_with_gradient(&graph, &graph.outputs, &set, 0).unwrap();
         let request = Request { targets: &[], seeds: &graph.outputs, input_gradients: true, parameters: &[], isa: Isa::detect() };
         let tape = Tape::compile(&graph, &request).unwrap();
         let mut lane = tape.lane();
         tape.load(&mut lane, 0, set.inputs[0].sample(0));
         tape.forward(&mut lane);
-        assert_close(&found[0], tape.read(&lane, graph.outputs[0]).unwrap(), name);
+        assert_close(&found.values[0], tape.read(&lane, graph.outputs[0]).unwrap(), name);
         tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, _, gradient| gradient.open().iter_mut().for_each(|g| *g += 1.0));
-        assert_close(&gradients[0], &tape.input_gradient(&lane, 0).collect::<Vec<_>>(), name);
+        assert_close(&found.input_gradients[0], &tape.input_gradient(&lane, 0).collect::<Vec<_>>(), name);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod params;
 mod plan;
+pub mod rounding;
 pub mod scheme;
 pub mod target;
 pub mod targets;
