@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers, second_moments};
+use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
 use crate::distillation::{self, Rates, distill};
 use crate::emit::{insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::quantization::{KernelForecast, Target, plan, target::Placement};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
-use crate::synthesis::{self, synthesize};
+use crate::synthesis::{self, DEAD_LEAVES, synthesize};
 use crate::tensor::DataType;
 
 /// How to quantize to integers.
@@ -216,9 +216,10 @@ pub fn convert_to_float16(
     let (seen, held_out) = hold_out(&set);
     prepare(&mut graph)?;
     let largest = magnitudes(&graph, &seen, config, progress)?;
-    match second_moments(&graph, &seen, FLOAT16_LARGEST_ROW, &config.execution) {
-        Ok(moments) => _ = round_to_float16(&mut graph, &moments),
-        Err(error) => progress.warn(&format!("weights are rounded one by one, since their inputs cannot be computed: {error}")),
+    if tells_of_real_data(&set, &inputs) {
+        round_to_float16(&mut graph, &seen, FLOAT16_LARGEST_ROW, &config.execution, progress)?;
+    } else {
+        progress.note("weights are rounded one by one: procedural samples say nothing of an input that is not a picture");
     }
     let report = to_float16(&mut graph, keep_io, &largest)?;
     if report.clamped > 0 {
@@ -230,6 +231,11 @@ pub fn convert_to_float16(
     let mut converted = model.with_graph(graph);
     describe(&mut converted, model, &set.provenance, config, &[("zeroq.precision", "fp16".to_string())]);
     Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out, inputs })
+}
+
+/// Whether what is seen on `set` goes for real data: samples that were given or matched do, procedural ones for pictures.
+fn tells_of_real_data(set: &CalibrationSet, inputs: &[Input]) -> bool {
+    set.provenance.source != DEAD_LEAVES || inputs.iter().all(|input| input.image_channels() == Some(3))
 }
 
 /// Largest magnitude of every float value that can be computed.

@@ -6,14 +6,14 @@ pub mod histogram;
 mod numpy;
 pub mod observer;
 pub mod observers;
+mod patches;
 mod pictures;
-mod second_moments;
 mod set;
 mod write;
 
 pub use calibrate::{Ranges, calibrate};
 pub use files::{ExpectedInput, read_set};
+pub use patches::{Patches, patches};
 pub use pictures::Bounds;
-pub use second_moments::{SecondMoments, second_moments};
 pub use set::{CalibrationSet, Provenance, Samples};
 pub use write::{Existing, SET_FILE, check_folder, write_set};

@@ -1,7 +1,7 @@
 //! From a plan to a sealed graph.
 
 use super::{insert, round_to_float16, seal, to_float16, verify};
-use crate::calibration::{calibrate, observers, second_moments};
+use crate::calibration::{calibrate, observers};
 use crate::execution::{self, evaluate};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, check};
@@ -113,8 +113,8 @@ fn weights_rounded_together_to_float16_disturb_less_than_one_by_one() {
     let (teacher, _) = planned("ort-cpu");
     let convert = |graph: &mut Graph| to_float16(graph, true, &std::collections::HashMap::new()).unwrap();
     let mut together = teacher.clone();
-    let moments = second_moments(&teacher, &noise(&teacher, 16), 1024, &execution::Config::default()).unwrap();
-    assert_eq!(round_to_float16(&mut together, &moments), 3);
+    let rounded = round_to_float16(&mut together, &noise(&teacher, 16), 1024, &execution::Config::default(), &Silent);
+    assert_eq!(rounded.unwrap(), 3);
     let products = together.nodes().filter(|(_, node)| matches!(node.operator.name(), "Conv" | "Gemm"));
     let weights = products.flat_map(|(_, node)| together.constant(node.input(1).unwrap()).unwrap().to_f32().unwrap());
     assert!(weights.into_iter().all(|x| half::f16::from_f32(x).to_f32() == x));

@@ -2,21 +2,23 @@
 
 /// Passes over a row, at most.
 const SWEEPS: usize = 8;
-/// Part of the mean diagonal that is added to the moments, so that no direction is free.
-const RIDGE: f64 = 1e-4;
+/// Part of the mean diagonal that is added to the moments, so that no direction is free: samples are not the real data.
+/// Measured on float16 networks with synthesized samples: 0.1 beats 1e-4 to 1e-2 and 0.3 to 3 on every one.
+const RIDGE: f64 = 0.1;
 
-/// Puts `row` onto a grid so that what it is multiplied with notices least: coordinate descent on Δ·M·Δ, where Δ is the
-/// rounding error and `moments` holds M = E[v vᵀ], row-major. `round` gives the grid point nearest to a number; `step` the
-/// width of the grid there: where it is wide, rounding comes first, and finer weights make up for it.
+/// Puts `row` onto a grid so that E[(Δ·v − e)²] is least, where Δ is the rounding error, v what the row is multiplied with
+/// and e what its product lacks already: coordinate descent on Δ·M·Δ − 2 Δ·`pull`, with `moments` M = E[v vᵀ], row-major,
+/// and `pull` = E[e v]. `round` gives the grid point nearest to a number; `step` the width of the grid there: where it is
+/// wide, rounding comes first, and finer weights make up for it.
 ///
 /// Paper: Nair and Suggala 2024 (CDQuant), arXiv:2406.17542, here on any grid.
-pub fn round_row(row: &[f64], moments: &[f64], round: impl Fn(f64) -> f64, step: impl Fn(f64) -> f64) -> Vec<f64> {
+pub fn round_row(row: &[f64], moments: &[f64], pull: &[f64], round: impl Fn(f64) -> f64, step: impl Fn(f64) -> f64) -> Vec<f64> {
     let size = row.len();
     let ridge = RIDGE * (0..size).map(|i| moments[i * size + i]).sum::<f64>() / size.max(1) as f64;
     let mut rounded: Vec<f64> = row.iter().map(|x| round(*x)).collect();
     let error: Vec<f64> = rounded.iter().zip(row).map(|(rounded, x)| rounded - x).collect();
     let mut slope: Vec<f64> = moments.chunks(size.max(1)).map(|row| row.iter().zip(&error).map(|(m, e)| m * e).sum()).collect();
-    slope.iter_mut().zip(&error).for_each(|(slope, error)| *slope += ridge * error);
+    slope.iter_mut().zip(error.iter().zip(pull)).for_each(|(slope, (error, pull))| *slope += ridge * error - pull);
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|a, b| step(row[*b]).total_cmp(&step(row[*a])).then(a.cmp(b)));
     for _ in 0..SWEEPS {
@@ -61,7 +63,7 @@ mod tests {
         let (mut plain, mut together) = (0.0, 0.0);
         for _ in 0..50 {
             let row: Vec<f64> = (0..size).map(|_| f64::from(random.normal())).collect();
-            let rounded = round_row(&row, &moments, |x| (x * 8.0).round() / 8.0, |_| 0.125);
+            let rounded = round_row(&row, &moments, &[0.0; 24], |x| (x * 8.0).round() / 8.0, |_| 0.125);
             assert!(rounded.iter().all(|x| (x * 8.0).fract() == 0.0));
             let error = |rounded: &[f64]| rounded.iter().zip(&row).map(|(a, b)| a - b).collect::<Vec<_>>();
             together += energy(&error(&rounded), &moments);
@@ -73,6 +75,13 @@ mod tests {
     #[test]
     fn independent_inputs_are_rounded_to_nearest() {
         let moments = [2.0, 0.0, 0.0, 3.0];
-        assert_eq!(round_row(&[0.4, 1.6], &moments, f64::round, |_| 1.0), [0.0, 2.0]);
+        assert_eq!(round_row(&[0.4, 1.6], &moments, &[0.0; 2], f64::round, |_| 1.0), [0.0, 2.0]);
+    }
+
+    #[test]
+    fn what_the_product_lacks_is_made_up_for() {
+        let moments = [2.0, 0.0, 0.0, 3.0];
+        // The product lacks 0.3 · v[0].
+        assert_eq!(round_row(&[0.4, 1.6], &moments, &[0.6, 0.0], f64::round, |_| 1.0), [1.0, 2.0]);
     }
 }

@@ -27,6 +27,9 @@ use crate::passes::{BatchNormSite, batch_norm_statistics, single_sample};
 use crate::progress::Progress;
 use crate::random::Random;
 
+/// [`Provenance::source`] of samples that no statistics were matched on.
+pub const DEAD_LEAVES: &str = "dead-leaves";
+
 /// How to synthesize.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -72,7 +75,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
         loss = Some(match_statistics(&graph, &sites, &inputs, &mut samples, config, progress)?);
     }
     let provenance = Provenance {
-        source: if sites.is_empty() { "dead-leaves" } else { "synthesized" }.to_string(),
+        source: if sites.is_empty() { DEAD_LEAVES } else { "synthesized" }.to_string(),
         seed: Some(config.seed),
         steps: (!sites.is_empty()).then_some(config.steps),
         version: env!("CARGO_PKG_VERSION").to_string(),
