@@ -4,8 +4,7 @@ mod check;
 mod display;
 mod edit;
 mod order;
-#[cfg(test)]
-pub(crate) mod sketch;
+pub mod sketch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! Small graphs for tests, drawn node by node.
+//! Graphs drawn node by node, for tests and benches: a wrong drawing panics.
 
 use super::{Dim, Graph, ValueId, check};
 use crate::calibration::{CalibrationSet, Provenance, Samples};
+#[cfg(test)]
 use crate::execution::{self, evaluate};
 use crate::ops::{Attributes, NodeForm, parse};
 use crate::passes::infer_shapes;
@@ -32,6 +33,11 @@ impl Sketch {
     pub fn weights(mut self, name: &str, shape: &[usize], scale: f32) -> Self {
         let elements = (0..shape.iter().product()).map(|_| self.random.normal() * scale).collect();
         self.graph.add_constant(name, TensorData::new(shape, elements));
+        self
+    }
+
+    pub fn scalar(mut self, name: &str, element: f32) -> Self {
+        self.graph.add_constant(name, TensorData::scalar(element));
         self
     }
 
@@ -104,6 +110,7 @@ pub fn noise(graph: &Graph, count: usize) -> CalibrationSet {
     CalibrationSet { inputs: graph.inputs.iter().map(samples).collect(), provenance: Provenance::default() }
 }
 
+#[cfg(test)]
 /// Asserts that both graphs compute the same outputs on noise.
 pub fn assert_same_function(before: &Graph, after: &Graph) {
     let set = noise(before, 3);
