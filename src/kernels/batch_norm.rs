@@ -1,4 +1,4 @@
-//! BatchNormalization with fixed statistics: one multiplication and addition per element.
+//! BatchNormalization with fixed statistics, the shortcut added after it and the activation behind both, in one pass.
 
 use super::Isa;
 use super::traversal::{Traversal, axis_strides};
@@ -7,103 +7,144 @@ use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 /// Shortest run of channels worth a loop of its own: shorter ones are repeated side by side.
 const RUN: usize = 128;
 
-/// y = x · a + b with a = scale / √(variance + ε) and b = bias − mean · a, per channel along dimension 1.
-/// Inputs: (x, scale, bias, mean, variance); the last four must be shared by all images.
+/// A function of one number that is linear in pieces.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    Identity,
+    /// z where z > 0, 0 elsewhere; the derivative at 0 is 0.
+    Relu,
+    /// z where z ≥ 0, alpha · z below.
+    LeakyRelu {
+        alpha: f32,
+    },
+    /// min(max(z, low), high).
+    Clip {
+        low: f32,
+        high: f32,
+    },
+}
+
+impl Activation {
+    /// Whether the derivative can be told from the result alone.
+    pub fn is_told_by_output(self) -> bool {
+        match self {
+            Activation::Identity | Activation::Relu => true,
+            Activation::LeakyRelu { alpha } => alpha > 0.0,
+            Activation::Clip { .. } => false,
+        }
+    }
+}
+
+/// y = f(x · a + b + r) with a = scale / √(variance + ε) and b = bias − mean · a, per channel along dimension 1.
+/// Inputs: (x, scale, bias, mean, variance) and r, if there is a shortcut; the four vectors must be shared by all images,
+/// and constant unless f is the identity and there is no shortcut.
 pub struct BatchNorm {
     traversal: Traversal<1>,
     epsilon: f32,
     isa: Isa,
+    activation: Activation,
+    shortcut: bool,
     factor: Vec<f32>,
     addend: Vec<f32>,
     /// How often the channels stand side by side in `factor` and `addend`.
     copies: usize,
 }
 
+/// A piece of memory and the factor and addend of each of its elements.
+#[derive(Clone, Copy)]
+struct Stretch<'a> {
+    start: usize,
+    factor: &'a [f32],
+    addend: &'a [f32],
+}
+
+impl Stretch<'_> {
+    #[inline(always)]
+    fn of<'b>(&self, values: &'b [f32]) -> &'b [f32] {
+        &values[self.start..][..self.factor.len()]
+    }
+
+    #[inline(always)]
+    fn of_mut<'b>(&self, values: &'b mut [f32]) -> &'b mut [f32] {
+        &mut values[self.start..][..self.factor.len()]
+    }
+}
+
 impl BatchNorm {
-    /// `layout` is that of x and y.
+    /// `layout` is that of x, y and r.
     pub fn new(layout: &Layout, epsilon: f32, isa: Isa) -> Self {
         let rank = layout.shape.len();
         let traversal = Traversal::new(layout, [&axis_strides(rank, (rank > 1).then_some(1))]);
         let copies = if traversal.strides[0] == 1 { RUN.div_ceil(traversal.inner.max(1)) } else { 1 };
-        BatchNorm { traversal, epsilon, isa, factor: Vec::new(), addend: Vec::new(), copies }
+        let (activation, shortcut) = (Activation::Identity, false);
+        BatchNorm { traversal, epsilon, isa, activation, shortcut, factor: Vec::new(), addend: Vec::new(), copies }
     }
 
-    /// Calls `visit(start, len, factors, addends)` for stretches of memory; one factor stands for all of a stretch.
+    /// With what comes after it. With a shortcut, the activation must be told by its output.
+    pub fn followed_by(self, shortcut: bool, activation: Activation) -> Self {
+        BatchNorm { shortcut, activation, ..self }
+    }
+
     #[inline(always)]
-    fn for_each_stretch(&self, mut visit: impl FnMut(usize, usize, &[f32], &[f32])) {
+    fn for_each_stretch(&self, mut visit: impl FnMut(Stretch<'_>)) {
         let Traversal { inner, offsets, strides, .. } = &self.traversal;
-        if strides[0] == 0 {
-            for (run, [channel]) in offsets.iter().enumerate() {
-                visit(run * inner, *inner, &self.factor[*channel..=*channel], &self.addend[*channel..=*channel]);
+        if strides[0] == 1 {
+            let (total, step) = (inner * offsets.len(), inner * self.copies);
+            for start in (0..total).step_by(step.max(1)) {
+                let len = step.min(total - start);
+                visit(Stretch { start, factor: &self.factor[..len], addend: &self.addend[..len] });
             }
             return;
         }
-        let (total, step) = (inner * offsets.len(), inner * self.copies);
-        for start in (0..total).step_by(step.max(1)) {
-            let len = step.min(total - start);
-            visit(start, len, &self.factor[..len], &self.addend[..len]);
+        for (run, [channel]) in offsets.iter().enumerate() {
+            let (factor, addend) = (&self.factor[channel * RUN..], &self.addend[channel * RUN..]);
+            for start in (0..*inner).step_by(RUN) {
+                let len = RUN.min(inner - start);
+                visit(Stretch { start: run * inner + start, factor: &factor[..len], addend: &addend[..len] });
+            }
         }
     }
-}
 
-impl Kernel for BatchNorm {
-    fn prepare(&mut self, shared: &[Option<&[f32]>]) {
-        let [Some(scale), Some(bias), Some(mean), Some(variance)] = [1, 2, 3, 4].map(|index| shared.get(index).copied().flatten()) else {
-            return;
-        };
-        let factor: Vec<f32> = scale.iter().zip(variance).map(|(s, v)| s / (v + self.epsilon).sqrt()).collect();
-        let addend: Vec<f32> = bias.iter().zip(mean).zip(&factor).map(|((b, m), a)| b - m * a).collect();
-        self.factor = factor.repeat(self.copies);
-        self.addend = addend.repeat(self.copies);
-    }
-
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        self.isa.run(
+    /// f(z) for all of `output`, z = x · a + b + r.
+    #[inline(always)]
+    fn write(&self, inputs: &[&[f32]], output: &mut [f32], function: impl Function) {
+        self.for_each_stretch(
             #[inline(always)]
-            || {
-                self.for_each_stretch(
-                    #[inline(always)]
-                    |start, len, factor, addend| {
-                        let (x, y) = (&inputs[0][start..][..len], &mut output[start..][..len]);
-                        match (factor, addend) {
-                            ([a], [b]) => y.iter_mut().zip(x).for_each(|(y, x)| *y = x * a + b),
-                            _ => y.iter_mut().zip(x).zip(factor.iter().zip(addend)).for_each(|((y, x), (a, b))| *y = x * a + b),
-                        }
-                    },
-                );
+            |stretch| {
+                let y = stretch.of_mut(output);
+                match self.shortcut {
+                    true => write_with(stretch, stretch.of(inputs[0]), stretch.of(inputs[5]), y, function),
+                    false => write(stretch, stretch.of(inputs[0]), y, function),
+                }
             },
         );
     }
 
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let BackwardCall { inputs, output_gradient, input_gradients, .. } = call;
-        if let Some(Some(gradient)) = input_gradients.first_mut() {
-            self.input_gradient(output_gradient, gradient);
-        }
-        if input_gradients.iter().skip(1).any(Option::is_some) {
-            self.parameter_gradients(inputs, output_gradient, input_gradients);
-        }
-    }
-}
-
-impl BatchNorm {
-    fn input_gradient(&self, g: &[f32], gradient: &mut Gradient<'_>) {
-        let accumulate = gradient.accumulate;
-        self.isa.run(
+    /// Gradients of x and of the shortcut.
+    #[inline(always)]
+    fn pull_back(&self, known: &[f32], g: &[f32], gradients: &mut [Option<Gradient<'_>>], function: impl Function) {
+        let (first, rest) = gradients.split_at_mut(1);
+        let (mut toward_x, mut toward_shortcut) = (first[0].as_mut(), rest.get_mut(4).and_then(Option::as_mut));
+        self.for_each_stretch(
             #[inline(always)]
-            || {
-                self.for_each_stretch(
-                    #[inline(always)]
-                    |start, len, factor, _| {
-                        let (g, dx) = (&g[start..][..len], &mut gradient.values[start..][..len]);
-                        match (factor, accumulate) {
-                            ([a], false) => dx.iter_mut().zip(g).for_each(|(d, g)| *d = g * a),
-                            ([a], true) => dx.iter_mut().zip(g).for_each(|(d, g)| *d += g * a),
-                            (_, false) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d = g * a),
-                            (_, true) => dx.iter_mut().zip(g).zip(factor).for_each(|((d, g), a)| *d += g * a),
-                        }
-                    },
-                );
+            |stretch| {
+                let (known, g) = (stretch.of(known), stretch.of(g));
+                if let Some(Gradient { values, accumulate }) = &mut toward_x {
+                    let dx = stretch.of_mut(values);
+                    match (self.shortcut, *accumulate) {
+                        (true, false) => pull::<true, true, false>(stretch, known, g, dx, function),
+                        (true, true) => pull::<true, true, true>(stretch, known, g, dx, function),
+                        (false, false) => pull::<false, true, false>(stretch, known, g, dx, function),
+                        (false, true) => pull::<false, true, true>(stretch, known, g, dx, function),
+                    }
+                }
+                if let Some(Gradient { values, accumulate }) = &mut toward_shortcut {
+                    let dr = stretch.of_mut(values);
+                    match *accumulate {
+                        false => pull::<true, false, false>(stretch, known, g, dr, function),
+                        true => pull::<true, false, true>(stretch, known, g, dr, function),
+                    }
+                }
             },
         );
     }
@@ -129,6 +170,167 @@ impl BatchNorm {
                 add(gradient, channel, part);
             }
         }
+    }
+}
+
+impl Kernel for BatchNorm {
+    fn prepare(&mut self, shared: &[Option<&[f32]>]) {
+        let [Some(scale), Some(bias), Some(mean), Some(variance)] = [1, 2, 3, 4].map(|index| shared.get(index).copied().flatten()) else {
+            return;
+        };
+        let factor: Vec<f32> = scale.iter().zip(variance).map(|(s, v)| s / (v + self.epsilon).sqrt()).collect();
+        let addend: Vec<f32> = bias.iter().zip(mean).zip(&factor).map(|((b, m), a)| b - m * a).collect();
+        let side_by_side = self.traversal.strides[0] == 1;
+        let repeat = |values: Vec<f32>| match side_by_side {
+            true => values.repeat(self.copies),
+            false => values.iter().flat_map(|value| [*value; RUN]).collect(),
+        };
+        (self.factor, self.addend) = (repeat(factor), repeat(addend));
+    }
+
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
+        self.isa.run(
+            #[inline(always)]
+            || match self.activation {
+                Activation::Identity => self.write(inputs, output, Identity),
+                Activation::Relu => self.write(inputs, output, Relu),
+                Activation::LeakyRelu { alpha } => self.write(inputs, output, LeakyRelu(alpha)),
+                Activation::Clip { low, high } => self.write(inputs, output, Clip(low, high)),
+            },
+        );
+    }
+
+    fn backward(&self, call: BackwardCall<'_, '_>) {
+        let BackwardCall { inputs, output, output_gradient: g, input_gradients: gradients, .. } = call;
+        // The identity's derivative reads nothing.
+        let known = match self.activation {
+            Activation::Identity => g,
+            _ if self.shortcut => output,
+            _ => inputs[0],
+        };
+        self.isa.run(
+            #[inline(always)]
+            || match self.activation {
+                Activation::Identity => self.pull_back(known, g, gradients, Identity),
+                Activation::Relu => self.pull_back(known, g, gradients, Relu),
+                Activation::LeakyRelu { alpha } => self.pull_back(known, g, gradients, LeakyRelu(alpha)),
+                Activation::Clip { low, high } => self.pull_back(known, g, gradients, Clip(low, high)),
+            },
+        );
+        if gradients.iter().skip(1).take(4).any(Option::is_some) {
+            self.parameter_gradients(inputs, g, gradients);
+        }
+    }
+
+    fn backward_needs_inputs(&self) -> bool {
+        !self.shortcut
+    }
+
+    fn backward_needs_output(&self) -> bool {
+        self.shortcut && self.activation != Activation::Identity
+    }
+}
+
+#[inline(always)]
+fn write(stretch: Stretch<'_>, x: &[f32], y: &mut [f32], function: impl Function) {
+    let n = y.len();
+    let (x, a, b) = (&x[..n], &stretch.factor[..n], &stretch.addend[..n]);
+    for i in 0..n {
+        y[i] = function.value(x[i] * a[i] + b[i]);
+    }
+}
+
+#[inline(always)]
+fn write_with(stretch: Stretch<'_>, x: &[f32], shortcut: &[f32], y: &mut [f32], function: impl Function) {
+    let n = y.len();
+    let (x, a, b, r) = (&x[..n], &stretch.factor[..n], &stretch.addend[..n], &shortcut[..n]);
+    for i in 0..n {
+        y[i] = function.value(x[i] * a[i] + b[i] + r[i]);
+    }
+}
+
+/// The gradient of z, times a if `SCALED`. `known` is y if `FROM_OUTPUT`, else x.
+#[inline(always)]
+fn pull<const FROM_OUTPUT: bool, const SCALED: bool, const ACCUMULATE: bool>(
+    stretch: Stretch<'_>,
+    known: &[f32],
+    g: &[f32],
+    target: &mut [f32],
+    function: impl Function,
+) {
+    let n = target.len();
+    let (known, g, a, b) = (&known[..n], &g[..n], &stretch.factor[..n], &stretch.addend[..n]);
+    for i in 0..n {
+        let through = g[i] * function.slope(if FROM_OUTPUT { known[i] } else { known[i] * a[i] + b[i] });
+        let part = if SCALED { through * a[i] } else { through };
+        target[i] = if ACCUMULATE { target[i] + part } else { part };
+    }
+}
+
+trait Function: Copy {
+    fn value(self, z: f32) -> f32;
+    /// The derivative at z, or where the result is `z`.
+    fn slope(self, z: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Identity;
+
+impl Function for Identity {
+    #[inline(always)]
+    fn value(self, z: f32) -> f32 {
+        z
+    }
+
+    #[inline(always)]
+    fn slope(self, _: f32) -> f32 {
+        1.0
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Relu;
+
+impl Function for Relu {
+    #[inline(always)]
+    fn value(self, z: f32) -> f32 {
+        if z > 0.0 { z } else { 0.0 }
+    }
+
+    #[inline(always)]
+    fn slope(self, z: f32) -> f32 {
+        if z > 0.0 { 1.0 } else { 0.0 }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LeakyRelu(f32);
+
+impl Function for LeakyRelu {
+    #[inline(always)]
+    fn value(self, z: f32) -> f32 {
+        if z >= 0.0 { z } else { self.0 * z }
+    }
+
+    #[inline(always)]
+    fn slope(self, z: f32) -> f32 {
+        if z >= 0.0 { 1.0 } else { self.0 }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Clip(f32, f32);
+
+impl Function for Clip {
+    #[inline(always)]
+    fn value(self, z: f32) -> f32 {
+        let raised = if z < self.0 { self.0 } else { z };
+        if raised > self.1 { self.1 } else { raised }
+    }
+
+    #[inline(always)]
+    fn slope(self, z: f32) -> f32 {
+        if z >= self.0 && z <= self.1 { 1.0 } else { 0.0 }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod variadic;
 mod window;
 
 pub use aligned::{AlignedBuffer, SLACK, align};
+pub use batch_norm::Activation;
 pub use convolution::Convolution;
 pub use fake_quantization::FakeQuantization;
 pub use isa::Isa;

@@ -3,9 +3,9 @@
 use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Operator, QuantizationRole, Refusal, Site};
 use super::{Attributes, NodeForm, Parsed, unary};
 use crate::graph::Dim;
-use crate::kernels::Isa;
 use crate::kernels::elementwise::{self, Elementwise};
 use crate::kernels::traversal::Traversal;
+use crate::kernels::{Activation, Isa};
 use crate::tensor::TensorData;
 
 /// min(max(x, lowest), highest) over inputs (x, lowest, highest); a bound may be left out.
@@ -52,6 +52,14 @@ impl Operator for Clip {
 
     fn quantization_role(&self) -> QuantizationRole {
         QuantizationRole::Activation
+    }
+
+    fn activation(&self, constants: &[Option<&TensorData>]) -> Option<Activation> {
+        let bound = |index: usize, otherwise| match constants.get(index).copied().flatten() {
+            Some(bound) => bound.to_f32()?.first().copied(),
+            None => Some(otherwise),
+        };
+        Some(Activation::Clip { low: bound(1, f32::NEG_INFINITY)?, high: bound(2, f32::INFINITY)? })
     }
 }
 

@@ -3,7 +3,9 @@
 use super::operator::{Fact, Facts, Implementation, Operator, QuantizationRole, Refusal, Site};
 use super::unary;
 use super::{Attributes, NodeForm, Parsed};
+use crate::kernels::Activation;
 use crate::kernels::elementwise::Elementwise;
+use crate::tensor::TensorData;
 
 /// x where x ≥ 0, alpha · x below.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,5 +53,9 @@ impl Operator for LeakyRelu {
 
     fn quantization_role(&self) -> QuantizationRole {
         QuantizationRole::Function
+    }
+
+    fn activation(&self, _constants: &[Option<&TensorData>]) -> Option<Activation> {
+        Some(Activation::LeakyRelu { alpha: self.alpha })
     }
 }

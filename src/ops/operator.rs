@@ -1,11 +1,11 @@
-//! What an operator is: five faces, and it never sees the graph.
+//! What an operator is: six faces, and it never sees the graph.
 
 use std::any::Any;
 use std::fmt::Debug;
 
 use super::attributes::Attributes;
 use crate::graph::Dim;
-use crate::kernels::Isa;
+use crate::kernels::{Activation, Isa};
 use crate::tensor::{DataType, TensorData};
 
 /// Why an operator refuses its attributes or inputs: text for the user, without the node's name.
@@ -300,5 +300,10 @@ pub trait Operator: Any + Debug + Send + Sync {
 
     fn quantization_role(&self) -> QuantizationRole {
         QuantizationRole::Float
+    }
+
+    /// The function of input 0 that it is, if that is linear in pieces; `constants` are the numbers of its inputs.
+    fn activation(&self, _constants: &[Option<&TensorData>]) -> Option<Activation> {
+        None
     }
 }

@@ -3,7 +3,9 @@
 use super::operator::{Fact, Facts, Implementation, Operator, QuantizationRole, Refusal, Site};
 use super::unary;
 use super::{Attributes, NodeForm, Parsed};
+use crate::kernels::Activation;
 use crate::kernels::elementwise::Elementwise;
+use crate::tensor::TensorData;
 
 /// max(x, 0); the derivative at 0 is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,5 +52,9 @@ impl Operator for Relu {
 
     fn quantization_role(&self) -> QuantizationRole {
         QuantizationRole::Activation
+    }
+
+    fn activation(&self, _constants: &[Option<&TensorData>]) -> Option<Activation> {
+        Some(Activation::Relu)
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::fusion::{Fusion, NormChain};
 use super::moves::Move;
 use super::plan::{Draft, DraftStep, Place};
 use super::{Request, Tape};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, known_shape};
 use crate::kernels::FakeQuantization;
+use crate::kernels::batch_norm::BatchNorm;
 use crate::ops::operator::{Implementation, Kernel, Layout, Operand, Refusal, Site};
-use crate::ops::{DequantizeLinear, QuantizeLinear};
+use crate::ops::{BatchNormalization, QuantizeLinear};
 use crate::tensor::{DataType, TensorData};
 
 /// What is known of a value while compiling.
@@ -25,23 +27,25 @@ pub(super) struct Compiler<'a> {
     request: &'a Request<'a>,
     entries: HashMap<ValueId, Entry>,
     draft: Draft,
-    /// QuantizeLinear nodes whose work the DequantizeLinear after them does.
-    fused: HashSet<NodeId>,
+    fusion: Fusion,
     refusals: Vec<String>,
 }
 
 /// Compiles what `request` needs of `graph`, whose shapes must all be known.
 pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
-    let mut compiler =
-        Compiler { graph, request, entries: HashMap::new(), draft: Draft::default(), fused: HashSet::new(), refusals: Vec::new() };
-    compiler.add_inputs()?;
     let needed = needed_nodes(graph, &request.wanted());
-    compiler.fused = fusable_quantizers(graph, &needed, &request.wanted());
+    let fusion = Fusion::find(graph, &needed, request);
+    let mut compiler = Compiler { graph, request, entries: HashMap::new(), draft: Draft::default(), fusion, refusals: Vec::new() };
+    compiler.add_inputs()?;
     for (id, node) in graph.nodes().filter(|(id, _)| needed.contains(id)) {
-        if compiler.fused.contains(&id) || compiler.depends_on_refused(node) {
+        if compiler.fusion.absorbed.contains(&id) || compiler.depends_on_refused(node) {
             continue;
         }
-        if let Err(refusal) = compiler.add_node(node) {
+        let added = match compiler.fusion.chains.get(&id).copied() {
+            Some(chain) => compiler.add_chain(node, chain),
+            None => compiler.add_node(node),
+        };
+        if let Err(refusal) = added {
             compiler.refusals.push(format!("node `{}` ({}): {refusal}", node.name, node.operator.name()));
         }
     }
@@ -67,20 +71,6 @@ fn needed_nodes(graph: &Graph, values: &[ValueId]) -> BTreeSet<NodeId> {
         }
     }
     needed
-}
-
-/// Quantizers read by exactly one dequantizer with the same parameters and by nothing else.
-fn fusable_quantizers(graph: &Graph, needed: &BTreeSet<NodeId>, wanted: &[ValueId]) -> HashSet<NodeId> {
-    let consumers = graph.consumers();
-    let fuses = |node: &Node| -> bool {
-        let (Some(output), Some(_)) = (node.output(0), node.is::<QuantizeLinear>()) else { return false };
-        let readers: Vec<_> = consumers[output.0 as usize].iter().filter(|(id, _)| needed.contains(id)).collect();
-        let [(reader, 0)] = readers[..] else { return false };
-        let reader = graph.node(*reader);
-        let same = |index| reader.input(index) == node.input(index);
-        reader.is::<DequantizeLinear>().is_some() && same(1) && same(2) && node.input(2).is_some() && !wanted.contains(&output)
-    };
-    graph.nodes().filter(|(id, node)| needed.contains(id) && fuses(node)).map(|(id, _)| id).collect()
 }
 
 impl Compiler<'_> {
@@ -109,7 +99,7 @@ impl Compiler<'_> {
     fn depends_on_refused(&self, node: &Node) -> bool {
         let made = |value: &ValueId| {
             let known = self.entries.contains_key(value) || self.graph.constant(*value).is_some();
-            known || self.graph.value(*value).producer.is_some_and(|producer| self.fused.contains(&producer))
+            known || self.graph.value(*value).producer.is_some_and(|producer| self.fusion.absorbed.contains(&producer))
         };
         !self.refusals.is_empty() && !node.inputs.iter().flatten().all(made)
     }
@@ -135,7 +125,7 @@ impl Compiler<'_> {
 
     fn add_node(&mut self, node: &Node) -> Result<(), Refusal> {
         let (inputs, quantizer) = match node.input(0).and_then(|value| self.graph.producer(value)) {
-            Some((id, quantizer)) if self.fused.contains(&id) => (quantizer.inputs.clone(), Some(quantizer)),
+            Some((id, quantizer)) if self.fusion.absorbed.contains(&id) => (quantizer.inputs.clone(), Some(quantizer)),
             _ => (node.inputs.clone(), None),
         };
         let mut entries: Vec<Option<Entry>> = Vec::with_capacity(inputs.len());
@@ -156,6 +146,27 @@ impl Compiler<'_> {
             None => node.operator.implement(&Site { inputs: &operands, outputs: &layouts, isa: self.request.isa })?,
         };
         self.add_steps(&node.name, implementation, &entries, &outputs, shared)
+    }
+
+    /// The step that ends with `last`.
+    fn add_chain(&mut self, last: &Node, chain: NormChain) -> Result<(), Refusal> {
+        let norm = self.graph.node(chain.norm);
+        let mut entries: Vec<Option<Entry>> = Vec::with_capacity(6);
+        for value in norm.inputs.iter().flatten().take(5).chain(&chain.shortcut) {
+            entries.push(Some(self.entry(*value)?));
+        }
+        self.separate_repeated(&mut entries)?;
+        let operator = norm.is::<BatchNormalization>().ok_or("not a BatchNormalization")?;
+        let output = last.output(0).ok_or("it has no output")?;
+        let layout = Layout::activation(&self.shape(output)?);
+        let entry = |index: usize| entries.get(index).and_then(Option::as_ref).ok_or("an input is missing");
+        let alike = |index: usize| entry(index).map(|entry| entry.layout == layout);
+        if !alike(0)? || (chain.shortcut.is_some() && !alike(5)?) {
+            return Err("input and output must lie alike in memory".to_string());
+        }
+        let kernel = BatchNorm::new(&layout, operator.epsilon, self.request.isa).followed_by(chain.shortcut.is_some(), chain.activation);
+        self.add_step(&last.name, Box::new(kernel), &entries, output, &layout, false);
+        Ok(())
     }
 
     fn operands(&self, inputs: &[Option<ValueId>], entries: &[Option<Entry>]) -> Vec<Option<Operand>> {

@@ -5,6 +5,7 @@
 //! the number of threads.
 
 mod compile;
+mod fusion;
 mod moves;
 mod plan;
 mod slots;
