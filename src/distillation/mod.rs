@@ -20,7 +20,8 @@ use crate::execution;
 use crate::execution::adam::cosine;
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::{Graph, ValueId};
-use crate::ops::operator::Gradient;
+use crate::kernels::Isa;
+use crate::ops::operator::{Gradient, Layout};
 use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
@@ -80,7 +81,7 @@ pub fn distill(
     if pairs.is_empty() {
         return Err(Error::Internal("no layer of the student can be held against the teacher".into()));
     }
-    let mut trainer = Trainer::new(teacher, graph, student, pairs, config)?;
+    let mut trainer = Trainer::new(teacher, graph, student, pairs, inputs, config)?;
     let before = trainer.loss(&check);
     let mut best = (before, trainer.parameters.snapshot(&trainer.student), 0);
     let mut random = Random::new(config.seed, 2 << 32);
@@ -114,7 +115,11 @@ struct Trainer {
     student: Tape,
     pairs: Vec<Pair>,
     parameters: Parameters,
+    isa: Isa,
     groups: Vec<Group>,
+    /// Where each element of a tape's input comes from in a row-major sample, per input: as it is, and augmented.
+    plain: Vec<Vec<u32>>,
+    views: Vec<Vec<u32>>,
 }
 
 struct Group {
@@ -125,7 +130,7 @@ struct Group {
 }
 
 impl Trainer {
-    fn new(teacher: &Graph, graph: &Graph, student: &Student, pairs: Vec<Pair>, config: &Config) -> Result<Self> {
+    fn new(teacher: &Graph, graph: &Graph, student: &Student, pairs: Vec<Pair>, inputs: &[Input], config: &Config) -> Result<Self> {
         let isa = config.execution.isa;
         let targets: Vec<ValueId> = pairs.iter().map(|pair| pair.teacher).collect();
         let request = Request { targets: &targets, seeds: &[], input_gradients: false, parameters: &[], isa };
@@ -137,25 +142,34 @@ impl Trainer {
         let parameters = Parameters::new(&tape, graph, student, config.rates);
         let group = |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0 };
         let groups = (0..GROUPS.min(config.batch)).map(group).collect();
-        Ok(Trainer { teacher, student: tape, pairs, parameters, groups })
+        let plain = inputs.iter().enumerate().map(|(index, input)| {
+            let mut view = vec![0; input.len()];
+            input.view(Augmentation::default(), &Layout::row_major(&input.shape), tape.input_layout(index), &mut view);
+            view
+        });
+        let plain: Vec<Vec<u32>> = plain.collect();
+        Ok(Trainer { teacher, student: tape, pairs, parameters, isa, groups, views: plain.clone(), plain })
     }
 
     /// One step on the samples `batch`; returns their mean loss.
     fn step(&mut self, set: &CalibrationSet, batch: &[usize], inputs: &[Input], augmentation: Augmentation, factor: f32) -> f64 {
         let share = batch.len().div_ceil(self.groups.len());
-        let (teacher, student, pairs) = (&self.teacher, &self.student, &self.pairs);
+        for (index, (input, view)) in inputs.iter().zip(&mut self.views).enumerate() {
+            input.view(augmentation, &Layout::row_major(&input.shape), self.student.input_layout(index), view);
+        }
+        let (teacher, student, pairs, views) = (&self.teacher, &self.student, &self.pairs, &self.views);
         self.groups.par_iter_mut().zip(batch.par_chunks(share)).for_each(|(group, samples)| {
             group.gradients = student.shared_gradients();
             group.loss = 0.0;
             for sample in samples {
-                let load = |index: usize| inputs[index].augment(set.inputs[index].sample(*sample), augmentation);
-                group.run(teacher, student, pairs, &load, set.inputs.len(), Some(1.0 / batch.len() as f64));
+                group.load(teacher, student, set, *sample, views);
+                group.run(teacher, student, pairs, Some(1.0 / batch.len() as f64));
             }
         });
         let used = batch.len().div_ceil(share);
         let gradients: Vec<SharedGradients> = self.groups[..used].iter_mut().map(|group| std::mem::take(&mut group.gradients)).collect();
-        let gradients: HashMap<ValueId, Vec<f32>> = student.parameter_gradients(&gradients);
-        self.parameters.step(&mut self.student, &gradients, factor);
+        let mut gradients: HashMap<ValueId, Vec<f32>> = student.parameter_gradients(&gradients);
+        self.parameters.step(&mut self.student, &mut gradients, factor, self.isa);
         self.groups[..used].iter().map(|group| group.loss).sum::<f64>() / batch.len() as f64
     }
 
@@ -163,12 +177,12 @@ impl Trainer {
     fn loss(&mut self, set: &CalibrationSet) -> f64 {
         let samples: Vec<usize> = (0..set.len()).collect();
         let share = samples.len().div_ceil(self.groups.len());
-        let (teacher, student, pairs) = (&self.teacher, &self.student, &self.pairs);
+        let (teacher, student, pairs, views) = (&self.teacher, &self.student, &self.pairs, &self.plain);
         self.groups.iter_mut().for_each(|group| group.loss = 0.0);
         self.groups.par_iter_mut().zip(samples.par_chunks(share)).for_each(|(group, samples)| {
             for sample in samples {
-                let load = |index: usize| set.inputs[index].sample(*sample).to_vec();
-                group.run(teacher, student, pairs, &load, set.inputs.len(), None);
+                group.load(teacher, student, set, *sample, views);
+                group.run(teacher, student, pairs, None);
             }
         });
         self.groups.iter().map(|group| group.loss).sum::<f64>() / set.len() as f64
@@ -176,21 +190,17 @@ impl Trainer {
 }
 
 impl Group {
-    /// Runs one sample through both; backward too if `weight`, the sample's share of the batch, is given.
-    fn run(
-        &mut self,
-        teacher: &Tape,
-        student: &Tape,
-        pairs: &[Pair],
-        load: &dyn Fn(usize) -> Vec<f32>,
-        inputs: usize,
-        weight: Option<f64>,
-    ) {
-        for index in 0..inputs {
-            let elements = load(index);
-            teacher.load(&mut self.teacher, index, &elements);
-            student.load(&mut self.student, index, &elements);
+    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, sample: usize, views: &[Vec<u32>]) {
+        for (index, view) in views.iter().enumerate() {
+            let elements = set.inputs[index].sample(sample);
+            for memory in [teacher.input_mut(&mut self.teacher, index), student.input_mut(&mut self.student, index)] {
+                memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
+            }
         }
+    }
+
+    /// Runs the loaded sample through both; backward too if `weight`, its share of the batch, is given.
+    fn run(&mut self, teacher: &Tape, student: &Tape, pairs: &[Pair], weight: Option<f64>) {
         teacher.forward(&mut self.teacher);
         student.forward(&mut self.student);
         let lane = &self.teacher;

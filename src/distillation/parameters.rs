@@ -6,6 +6,7 @@ use crate::emit::Student;
 use crate::execution::adam::Adam;
 use crate::execution::tape::Tape;
 use crate::graph::{Graph, ValueId};
+use crate::kernels::Isa;
 use crate::tensor::TensorData;
 
 /// Learning rates, each in the unit natural to what it moves.
@@ -81,14 +82,18 @@ impl Parameters {
     }
 
     /// Moves every parameter against its gradient, scaled by `factor`.
-    pub fn step(&mut self, tape: &mut Tape, gradients: &HashMap<ValueId, Vec<f32>>, factor: f32) {
+    pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, factor: f32, isa: Isa) {
         for Parameter { value, adam, how } in &mut self.0 {
-            let (Some(gradient), Some(elements)) = (gradients.get(value), tape.parameter_mut(*value)) else { continue };
+            let (Some(gradient), Some(elements)) = (gradients.get_mut(value), tape.parameter_mut(*value)) else { continue };
+            adam.direct(gradient, isa);
             match how {
-                Move::Add { unit } => adam.step(gradient.iter().copied(), |i, direction| elements[i] -= factor * unit[i] * direction),
-                Move::Multiply { rate } => adam.step(gradient.iter().copied(), |i, direction| {
-                    elements[i] *= (1.0 - factor * *rate * direction).clamp(0.5, 2.0);
-                }),
+                Move::Add { unit } => {
+                    elements.iter_mut().zip(gradient).zip(unit).for_each(|((x, direction), unit)| *x -= factor * *unit * *direction);
+                }
+                Move::Multiply { rate } => {
+                    let moved = |direction: f32| (1.0 - factor * *rate * direction).clamp(0.5, 2.0);
+                    elements.iter_mut().zip(gradient).for_each(|(x, direction)| *x *= moved(*direction));
+                }
             }
         }
         tape.refresh();

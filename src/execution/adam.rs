@@ -1,5 +1,7 @@
 //! The optimizer of pixels and parameters.
 
+use crate::kernels::Isa;
+
 /// Adam on a slice of numbers.
 ///
 /// Paper: Kingma, Ba 2015, arXiv:1412.6980.
@@ -17,17 +19,28 @@ impl Adam {
         Adam { first: vec![0.0; len], second: vec![0.0; len], step: 0 }
     }
 
-    /// Calls `apply(index, direction)` for every element: the value is to move by −(learning rate) × direction, where
-    /// |direction| is about 1.
-    pub fn step(&mut self, gradient: impl Iterator<Item = f32>, mut apply: impl FnMut(usize, f32)) {
+    /// Turns `gradient` into directions: every value is to move by −(learning rate) × direction, where |direction| is
+    /// about 1.
+    pub fn direct(&mut self, gradient: &mut [f32], isa: Isa) {
         self.step += 1;
-        let correction = (1.0 - BETA.0.powi(self.step), (1.0 - BETA.1.powi(self.step)).sqrt());
-        for (index, g) in gradient.enumerate() {
-            let (m, v) = (&mut self.first[index], &mut self.second[index]);
-            *m += (1.0 - BETA.0) * (g - *m);
-            *v += (1.0 - BETA.1) * (g * g - *v);
-            apply(index, *m / correction.0 / (v.sqrt() / correction.1 + 1e-12));
-        }
+        let correction = (1.0 / (1.0 - BETA.0.powi(self.step)), 1.0 / (1.0 - BETA.1.powi(self.step)).sqrt());
+        let (first, second) = (&mut self.first, &mut self.second);
+        isa.run(
+            #[inline(always)]
+            || direct(gradient, first, second, correction),
+        );
+    }
+}
+
+#[inline(always)]
+fn direct(gradient: &mut [f32], first: &mut [f32], second: &mut [f32], correction: (f32, f32)) {
+    let n = gradient.len();
+    let (first, second) = (&mut first[..n], &mut second[..n]);
+    for i in 0..n {
+        let g = gradient[i];
+        first[i] += (1.0 - BETA.0) * (g - first[i]);
+        second[i] += (1.0 - BETA.1) * (g * g - second[i]);
+        gradient[i] = first[i] * correction.0 / (second[i].sqrt() * correction.1 + 1e-12);
     }
 }
 
@@ -46,8 +59,9 @@ mod tests {
     fn finds_the_minimum_of_a_parabola() {
         let (mut x, mut adam) = (vec![3.0f32, -2.0], Adam::new(2));
         for step in 0..400 {
-            let gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
-            adam.step(gradient.into_iter(), |i, direction| x[i] -= 0.1 * cosine(step, 400) * direction);
+            let mut gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
+            adam.direct(&mut gradient, Isa::detect());
+            x.iter_mut().zip(gradient).for_each(|(x, direction)| *x -= 0.1 * cosine(step, 400) * direction);
         }
         assert!(x.iter().all(|x| (x - 1.0).abs() < 1e-2), "{x:?}");
     }

@@ -2,6 +2,7 @@
 
 use super::dead_leaves::dead_leaves;
 use super::input_range::PixelRange;
+use crate::ops::operator::Layout;
 use crate::random::Random;
 
 /// Flip and shift of a whole batch, the same for every sample.
@@ -20,13 +21,13 @@ pub struct Input {
     pub range: PixelRange,
 }
 
-/// Sizes and strides of channel, row and column.
+/// Sizes of channel, row and column, and which dimensions they are.
 #[derive(Clone, Copy, Debug)]
 struct Picture {
     channels: usize,
     height: usize,
     width: usize,
-    strides: [usize; 3],
+    dims: [usize; 3],
 }
 
 impl Input {
@@ -35,9 +36,9 @@ impl Input {
         let [batch, a, b, c] = self.shape[..] else { return None };
         let few = |channels: usize| batch == 1 && (channels == 1 || channels == 3);
         if few(a) {
-            return Some(Picture { channels: a, height: b, width: c, strides: [b * c, c, 1] });
+            return Some(Picture { channels: a, height: b, width: c, dims: [1, 2, 3] });
         }
-        few(c).then_some(Picture { channels: c, height: a, width: b, strides: [1, b * c, c] })
+        few(c).then_some(Picture { channels: c, height: a, width: b, dims: [3, 1, 2] })
     }
 
     /// Number of channels of an image; `None` where the input is no image.
@@ -58,12 +59,15 @@ impl Input {
         self.len() == 0
     }
 
-    /// Lowest and highest value of element `index`.
-    pub fn bounds(&self, index: usize) -> (f32, f32) {
-        match self.picture() {
-            Some(picture) => self.range.of(index / picture.strides[0] % picture.channels),
-            None => self.range.hull(),
-        }
+    /// Lowest and highest value of every element, in the order of `layout`.
+    pub fn bounds(&self, layout: &Layout) -> (Vec<f32>, Vec<f32>) {
+        let Some(picture) = self.picture() else {
+            let (low, high) = self.range.hull();
+            return (vec![low; self.len()], vec![high; self.len()]);
+        };
+        let (mut lows, mut highs) = (vec![0.0; self.len()], vec![0.0; self.len()]);
+        picture.for_each(layout, layout, Augmentation::default(), |_, at, channel| (lows[at], highs[at]) = self.range.of(channel));
+        (lows, highs)
     }
 
     /// A dead-leaves image in the valid range; for inputs that are no image, normal noise that fills the range.
@@ -75,50 +79,46 @@ impl Input {
         };
         let planes = dead_leaves(picture.channels, picture.height, picture.width, random);
         let mut elements = vec![0.0; self.len()];
-        for (element, (to, channel)) in planes.iter().zip(picture.positions(Augmentation::default())) {
+        let (plane, layout) = (Layout::row_major(&[1, picture.channels, picture.height, picture.width]), Layout::row_major(&self.shape));
+        let strides = [plane.strides[1], plane.strides[2], plane.strides[3]];
+        picture.for_each_from(strides, &layout, Augmentation::default(), |from, to, channel| {
             let (low, high) = self.range.of(channel);
-            elements[to] = low + element * (high - low);
-        }
+            elements[to] = low + planes[from] * (high - low);
+        });
         elements
     }
 
-    /// The sample after `augmentation`; inputs that are no image stay as they are.
-    pub fn augment(&self, elements: &[f32], augmentation: Augmentation) -> Vec<f32> {
-        let Some(picture) = self.picture() else { return elements.to_vec() };
-        let mut augmented = vec![0.0; elements.len()];
-        let plain = picture.positions(Augmentation::default());
-        for ((to, _), (from, _)) in plain.zip(picture.positions(augmentation)) {
-            augmented[to] = elements[from];
+    /// Writes to `view` where each element, in the order of `to`, is taken from in a sample in the order of `from`, seen
+    /// through `augmentation`. Inputs that are no image stay as they are.
+    pub fn view(&self, augmentation: Augmentation, from: &Layout, to: &Layout, view: &mut [u32]) {
+        match self.picture() {
+            Some(picture) => picture.for_each(from, to, augmentation, |from, to, _| view[to] = from as u32),
+            None => from.offsets().into_iter().zip(to.offsets()).for_each(|(from, to)| view[to] = from as u32),
         }
-        augmented
-    }
-
-    /// The gradient of an augmented sample, brought back to the sample.
-    pub fn restore(&self, gradient: &[f32], augmentation: Augmentation) -> Vec<f32> {
-        let Some(picture) = self.picture() else { return gradient.to_vec() };
-        let mut restored = vec![0.0; gradient.len()];
-        let plain = picture.positions(Augmentation::default());
-        for ((from, _), (to, _)) in plain.zip(picture.positions(augmentation)) {
-            restored[to] = gradient[from];
-        }
-        restored
     }
 }
 
 impl Picture {
-    /// Offset and channel of each element in the order channel, row, column, each seen through `augmentation`.
-    fn positions(self, augmentation: Augmentation) -> impl Iterator<Item = (usize, usize)> {
+    /// `visit(from, to, channel)` for each element: where the one that `augmentation` brings to `to` lies.
+    fn for_each(self, from: &Layout, to: &Layout, augmentation: Augmentation, visit: impl FnMut(usize, usize, usize)) {
+        self.for_each_from(self.dims.map(|dim| from.strides[dim]), to, augmentation, visit);
+    }
+
+    /// With the strides of channel, row and column.
+    fn for_each_from(self, from: [usize; 3], to: &Layout, augmentation: Augmentation, mut visit: impl FnMut(usize, usize, usize)) {
         let Augmentation { flip, shift } = augmentation;
+        let to = self.dims.map(|dim| to.strides[dim]);
         let turn = |at: usize, by: isize, size: usize| (at as isize + by).rem_euclid(size as isize) as usize;
-        (0..self.channels).flat_map(move |channel| {
-            (0..self.height).flat_map(move |y| {
-                let row = channel * self.strides[0] + turn(y, shift.0, self.height) * self.strides[1];
-                (0..self.width).map(move |x| {
-                    let x = turn(x, shift.1, self.width);
-                    (row + if flip { self.width - 1 - x } else { x } * self.strides[2], channel)
-                })
-            })
-        })
+        for y in 0..self.height {
+            let row = turn(y, shift.0, self.height) * from[1];
+            for x in 0..self.width {
+                let turned = turn(x, shift.1, self.width);
+                let column = if flip { self.width - 1 - turned } else { turned } * from[2];
+                for channel in 0..self.channels {
+                    visit(channel * from[0] + row + column, channel * to[0] + y * to[1] + x * to[2], channel);
+                }
+            }
+        }
     }
 }
 
@@ -127,22 +127,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restoring_undoes_augmenting_in_both_layouts() {
-        for shape in [vec![1, 3, 5, 4], vec![1, 5, 4, 3], vec![1, 7]] {
-            let input = Input { name: "x".into(), shape, range: PixelRange::imagenet() };
-            let elements: Vec<f32> = (0..input.len()).map(|i| i as f32).collect();
-            let augmentation = Augmentation { flip: true, shift: (2, -1) };
-            assert_eq!(input.restore(&input.augment(&elements, augmentation), augmentation), elements);
+    fn a_view_flips_and_shifts_every_layout() {
+        for shape in [vec![1, 3, 5, 4], vec![1, 5, 4, 3]] {
+            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let (plain, memory) = (Layout::row_major(&shape), Layout::activation(&shape));
+            let mut view = vec![0; input.len()];
+            input.view(Augmentation { flip: true, shift: (2, -1) }, &plain, &memory, &mut view);
+            let at = |layout: &Layout, channel, y, x| {
+                let dims = if shape[1] == 3 { [1, 2, 3] } else { [3, 1, 2] };
+                [channel, y, x].iter().zip(dims).map(|(i, dim)| i * layout.strides[dim]).sum::<usize>()
+            };
+            // Row 2 comes to row 0; column −1, which is 3, seen in a mirror is column 0.
+            assert_eq!(view[at(&memory, 1, 0, 0)] as usize, at(&plain, 1, 2, 0));
+            assert_eq!(view[at(&memory, 2, 4, 2)] as usize, at(&plain, 2, 1, 2));
+            let mut seen = view;
+            seen.sort_unstable();
+            assert!(seen.iter().enumerate().all(|(i, from)| *from as usize == i));
         }
     }
 
     #[test]
     fn procedural_images_stay_within_bounds() {
         for shape in [vec![1, 3, 8, 6], vec![1, 8, 6, 3], vec![1, 12]] {
-            let input = Input { name: "x".into(), shape, range: PixelRange::imagenet() };
+            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let (low, high) = input.bounds(&Layout::row_major(&shape));
             for (i, x) in input.procedural(&mut Random::new(0, 0)).into_iter().enumerate() {
-                let (low, high) = input.bounds(i);
-                assert!((low - 1e-5..=high + 1e-5).contains(&x));
+                assert!((low[i] - 1e-5..=high[i] + 1e-5).contains(&x));
             }
         }
     }

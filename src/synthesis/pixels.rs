@@ -6,10 +6,10 @@ use super::input::{Augmentation, Input};
 use super::loss::{Gaussian, StatisticsLoss};
 use crate::error::{Error, Result};
 use crate::execution::adam::{Adam, cosine};
-use crate::execution::tape::{ChannelSums, Lane, Tape};
+use crate::execution::tape::{ChannelSums, Lane, Tape, in_memory_order};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
-use crate::ops::operator::Gradient;
+use crate::ops::operator::{Gradient, Layout};
 use crate::random::Random;
 
 /// Stored statistics of one BatchNormalization input.
@@ -37,12 +37,25 @@ pub struct Pixels<'a> {
     pub isa: Isa,
 }
 
+/// What all samples of a batch share.
+struct Frame {
+    /// In memory order, per input.
+    layouts: Vec<Layout>,
+    lows: Vec<Vec<f32>>,
+    highs: Vec<Vec<f32>>,
+    /// Where each element of the tape's input comes from, per input.
+    views: Vec<Vec<u32>>,
+}
+
 struct Sample {
     lane: Lane,
-    /// Per input.
+    /// In memory order, per input.
     elements: Vec<Vec<f32>>,
+    gradients: Vec<Vec<f32>>,
     adam: Vec<Adam>,
+    /// Per site.
     sums: Vec<ChannelSums>,
+    scratch: Vec<f32>,
 }
 
 impl Pixels<'_> {
@@ -54,24 +67,45 @@ impl Pixels<'_> {
         random: &mut Random,
         on_step: &mut dyn FnMut(f64) -> Result<()>,
     ) -> Result<Vec<f64>> {
-        let mut samples: Vec<Sample> = initial.iter_mut().map(|elements| self.sample(std::mem::take(elements))).collect();
+        let mut frame = self.frame();
+        let mut samples: Vec<Sample> = initial.iter().map(|elements| self.sample(elements, &frame)).collect();
         let mut losses = Vec::with_capacity(steps);
         for step in 0..steps {
             self.swing(random)?;
             let augmentation = self.draw(random);
-            let pulls = self.forward(&mut samples, augmentation, &mut losses)?;
-            self.backward(&mut samples, augmentation, &pulls, cosine(step, steps));
+            for ((input, layout), view) in self.inputs.iter().zip(&frame.layouts).zip(&mut frame.views) {
+                input.view(augmentation, layout, layout, view);
+            }
+            let pulls = self.forward(&mut samples, &frame, &mut losses);
+            self.backward(&mut samples, &frame, &pulls, cosine(step, steps));
             on_step(losses.last().copied().unwrap_or(0.0))?;
         }
         for (elements, sample) in initial.iter_mut().zip(samples) {
-            *elements = sample.elements;
+            for ((elements, memory), layout) in elements.iter_mut().zip(sample.elements).zip(&frame.layouts) {
+                elements.iter_mut().zip(layout.offsets()).for_each(|(element, offset)| *element = memory[offset]);
+            }
         }
         Ok(losses)
     }
 
-    fn sample(&self, elements: Vec<Vec<f32>>) -> Sample {
+    fn frame(&self) -> Frame {
+        let layouts: Vec<Layout> = (0..self.inputs.len()).map(|index| self.tape.input_layout(index).clone()).collect();
+        let (lows, highs) = self.inputs.iter().zip(&layouts).map(|(input, layout)| input.bounds(layout)).unzip();
+        let views = self.inputs.iter().map(|input| vec![0; input.len()]).collect();
+        Frame { layouts, lows, highs, views }
+    }
+
+    fn sample(&self, elements: &[Vec<f32>], frame: &Frame) -> Sample {
         let adam = elements.iter().map(|elements| Adam::new(elements.len())).collect();
-        Sample { lane: self.tape.lane(), elements, adam, sums: vec![ChannelSums::default(); self.sites.len()] }
+        let channels = self.sites.iter().map(|site| site.stored.len());
+        Sample {
+            lane: self.tape.lane(),
+            elements: elements.iter().zip(&frame.layouts).map(|(elements, layout)| in_memory_order(elements, layout)).collect(),
+            gradients: elements.iter().map(|elements| vec![0.0; elements.len()]).collect(),
+            adam,
+            sums: channels.clone().map(ChannelSums::new).collect(),
+            scratch: vec![0.0; 2 * channels.max().unwrap_or(0)],
+        }
     }
 
     /// New offsets for all swing convolutions.
@@ -93,28 +127,29 @@ impl Pixels<'_> {
         Augmentation { flip: random.below(2) == 1, shift }
     }
 
-    fn forward(&self, samples: &mut [Sample], augmentation: Augmentation, losses: &mut Vec<f64>) -> Result<Vec<Pull>> {
-        samples.par_iter_mut().try_for_each(|sample| -> Result<()> {
-            for (index, (input, elements)) in self.inputs.iter().zip(&sample.elements).enumerate() {
-                self.tape.load(&mut sample.lane, index, &input.augment(elements, augmentation));
+    fn forward(&self, samples: &mut [Sample], frame: &Frame, losses: &mut Vec<f64>) -> Vec<Pull> {
+        samples.par_iter_mut().for_each(|sample| {
+            for (index, (elements, view)) in sample.elements.iter().zip(&frame.views).enumerate() {
+                let memory = self.tape.input_mut(&mut sample.lane, index);
+                memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
             }
-            self.tape.forward(&mut sample.lane);
-            for (site, sums) in self.sites.iter().zip(&mut sample.sums) {
-                *sums = ChannelSums::of(self.tape.read(&sample.lane, site.value)?, site.stored.len(), self.isa);
-            }
-            Ok(())
-        })?;
+            let (sums, scratch) = (&mut sample.sums, &mut sample.scratch);
+            self.tape.forward_with(&mut sample.lane, &mut |site, values| {
+                sums[site].clear();
+                sums[site].add_sample(values, scratch, self.isa);
+            });
+        });
         let mut total = 0.0;
         let mut pulls = Vec::with_capacity(self.sites.len());
         for (index, site) in self.sites.iter().enumerate() {
-            let mut sums = ChannelSums::default();
+            let mut sums = ChannelSums::new(site.stored.len());
             samples.iter().for_each(|sample| sums.add(&sample.sums[index]));
             let (loss, pull) = self.pull(site, &sums);
             total += loss;
             pulls.push(pull);
         }
         losses.push(total);
-        Ok(pulls)
+        pulls
     }
 
     /// Mean distance over the site's channels, as its share of the mean over sites, and its gradient.
@@ -132,7 +167,7 @@ impl Pixels<'_> {
         (total, pull)
     }
 
-    fn backward(&self, samples: &mut [Sample], augmentation: Augmentation, pulls: &[Pull], rate: f32) {
+    fn backward(&self, samples: &mut [Sample], frame: &Frame, pulls: &[Pull], rate: f32) {
         let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
             let Pull { a, b } = &pulls[index];
             let target = gradient.open();
@@ -146,17 +181,34 @@ impl Pixels<'_> {
             || none.clone(),
             |unused, sample| {
                 self.tape.backward(&mut sample.lane, unused, &seed);
-                for (index, input) in self.inputs.iter().enumerate() {
-                    let gradient: Vec<f32> = self.tape.input_gradient(&sample.lane, index).collect();
-                    let gradient = input.restore(&gradient, augmentation);
-                    let elements = &mut sample.elements[index];
-                    sample.adam[index].step(gradient.into_iter(), |i, direction| {
-                        let (low, high) = input.bounds(i);
-                        elements[i] = (elements[i] - rate * 0.025 * (high - low) * direction).clamp(low, high);
-                    });
+                for index in 0..self.inputs.len() {
+                    let (gradient, view) = (&mut sample.gradients[index], &frame.views[index]);
+                    for (from, to) in self.tape.input_gradient(&sample.lane, index).iter().zip(view) {
+                        gradient[*to as usize] = *from;
+                    }
+                    sample.adam[index].direct(gradient, self.isa);
+                    let (elements, low, high) = (&mut sample.elements[index], &frame.lows[index], &frame.highs[index]);
+                    self.isa.run(
+                        #[inline(always)]
+                        || descend(elements, gradient, low, high, rate),
+                    );
                 }
             },
         );
+    }
+}
+
+/// Largest step of a pixel, as a part of its range.
+const REACH: f32 = 0.025;
+
+#[inline(always)]
+fn descend(elements: &mut [f32], directions: &[f32], low: &[f32], high: &[f32], rate: f32) {
+    let n = elements.len();
+    let (directions, low, high) = (&directions[..n], &low[..n], &high[..n]);
+    for i in 0..n {
+        let moved = elements[i] - rate * REACH * (high[i] - low[i]) * directions[i];
+        let raised = if moved < low[i] { low[i] } else { moved };
+        elements[i] = if raised > high[i] { high[i] } else { raised };
     }
 }
 

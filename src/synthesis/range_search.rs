@@ -61,8 +61,8 @@ fn distance(graph: &Graph, site: &Site, inputs: &[Input], config: &Config) -> Re
         Samples { name: input.name.clone(), shape: input.shape.clone(), elements }
     });
     let set = CalibrationSet { inputs: samples.collect(), provenance: Provenance::default() };
-    let mut sums = ChannelSums::default();
-    let mut add = |_: usize, values: &[&[f32]]| sums.add(&ChannelSums::of(values[0], site.stored.len(), config.execution.isa));
+    let (mut sums, mut scratch) = (ChannelSums::new(site.stored.len()), vec![0.0; 2 * site.stored.len()]);
+    let mut add = |_: usize, values: &[&[f32]]| sums.add_sample(values[0], &mut scratch, config.execution.isa);
     observe(graph, &[site.value], &set, &config.execution, &mut add)?;
     let distances = sums.moments().zip(&site.stored).map(|((mean, variance), stored)| {
         ReverseKl.distance(Gaussian { mean, variance: variance + site.epsilon }, *stored).value.min(100.0)

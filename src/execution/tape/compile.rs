@@ -275,7 +275,7 @@ fn constant_elements(tensor: &TensorData, layout: &Layout) -> Result<Vec<f32>, R
 }
 
 /// Row-major elements in the order of `layout`.
-pub(super) fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
+pub fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
     let mut memory = vec![0.0; elements.len()];
     for (element, offset) in elements.iter().zip(layout.offsets()) {
         memory[offset] = *element;

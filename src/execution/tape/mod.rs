@@ -19,6 +19,7 @@ use crate::kernels::{AlignedBuffer, Isa};
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
+pub use compile::in_memory_order;
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -58,8 +59,7 @@ enum GradientPlace {
 struct Backward {
     /// Slot (or shared index) of the output's gradient.
     gradient: usize,
-    /// Seed that enters here, and whether consumers have written before it.
-    seed: Option<usize>,
+    /// Whether consumers have written before the seed enters.
     seed_accumulates: bool,
     inputs: Vec<Option<GradientPlace>>,
 }
@@ -71,12 +71,15 @@ struct Step {
     /// Slot, or shared index for shared steps.
     output: usize,
     len: usize,
+    /// The output's seed number.
+    seed: Option<usize>,
     backward: Option<Backward>,
 }
 
 struct TapeInput {
     slot: usize,
     gradient: Option<usize>,
+    layout: Layout,
     /// Memory offset of each row-major element.
     offsets: Vec<usize>,
     seed: Option<usize>,
@@ -181,13 +184,37 @@ impl Tape {
         }
     }
 
+    /// Elements of graph input `input`, in memory order, to be written before every forward.
+    pub fn input_mut<'a>(&self, lane: &'a mut Lane, input: usize) -> &'a mut [f32] {
+        let TapeInput { slot, offsets, .. } = &self.inputs[input];
+        &mut lane.slots[*slot].values_mut()[..offsets.len()]
+    }
+
+    /// How graph input `input` and its gradient lie in memory.
+    pub fn input_layout(&self, input: usize) -> &Layout {
+        &self.inputs[input].layout
+    }
+
     pub fn forward(&self, lane: &mut Lane) {
+        self.forward_with(lane, &mut |_, _| {});
+    }
+
+    /// Calls `visit(seed number, elements)` for every seed as soon as it is computed.
+    pub fn forward_with(&self, lane: &mut Lane, visit: &mut dyn FnMut(usize, &[f32])) {
         let Lane { slots, scratch } = lane;
+        for input in &self.inputs {
+            if let Some(seed) = input.seed {
+                visit(seed, &slots[input.slot].values()[..input.offsets.len()]);
+            }
+        }
         for step in &self.steps {
             let mut output = std::mem::take(&mut slots[step.output]);
             with_inputs(&step.inputs, slots, &self.shared, |inputs| {
                 step.kernel.forward(inputs, &mut output.values_mut()[..step.len], scratch)
             });
+            if let Some(seed) = step.seed {
+                visit(seed, &output.values()[..step.len]);
+            }
             slots[step.output] = output;
         }
     }
@@ -213,7 +240,7 @@ impl Tape {
     pub fn backward(&self, lane: &mut Lane, gradients: &mut SharedGradients, seed: &Seed<'_>) {
         for step in self.steps.iter().rev() {
             let Some(backward) = &step.backward else { continue };
-            if let Some(index) = backward.seed {
+            if let Some(index) = step.seed {
                 let mut memory = std::mem::take(&mut lane.slots[backward.gradient]);
                 let mut gradient = Gradient { values: &mut memory.values_mut()[..step.len], accumulate: backward.seed_accumulates };
                 seed(index, &lane.slots[step.output].values()[..step.len], &mut gradient);
@@ -262,10 +289,10 @@ impl Tape {
         }
     }
 
-    /// Gradient of graph input `input` after [`Tape::backward`], row-major; empty where none flows.
-    pub fn input_gradient<'a>(&'a self, lane: &'a Lane, input: usize) -> impl Iterator<Item = f32> + 'a {
+    /// Gradient of graph input `input` after [`Tape::backward`], in memory order; empty where none flows.
+    pub fn input_gradient<'a>(&self, lane: &'a Lane, input: usize) -> &'a [f32] {
         let TapeInput { gradient, offsets, .. } = &self.inputs[input];
-        gradient.iter().flat_map(move |slot| offsets.iter().map(move |offset| lane.slots[*slot].values()[*offset]))
+        gradient.map_or(&[], |slot| &lane.slots[slot].values()[..offsets.len()])
     }
 
     /// Gradients of the parameters, in the order of [`Tape::parameter_mut`]'s elements, from the groups' gradients.

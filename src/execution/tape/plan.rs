@@ -74,6 +74,7 @@ impl Draft {
             slot: slot_of[*value],
             gradient: (request.input_gradients && flow.first_write[*value].is_some()).then(|| slot_of[value_count + value]),
             offsets: layout.offsets(),
+            layout: layout.clone(),
             seed: seeds.iter().position(|seed| seed == value),
         });
         let inputs = inputs.collect();
@@ -92,25 +93,29 @@ impl Draft {
         for ((step, output), backward) in self.steps.into_iter().zip(flow.backward) {
             let backward = backward.map(|draft| Backward {
                 gradient: slot_of[value_count + output],
-                seed: seeds.iter().position(|seed| *seed == output),
                 seed_accumulates: draft.consumers_wrote,
                 inputs: draft.inputs.iter().map(|place| place.map(|(place, accumulate)| resolver.gradient(place, accumulate))).collect(),
             });
-            steps.push(resolver.step(step, slot_of[output], output, backward));
+            let seed = seeds.iter().position(|seed| *seed == output);
+            steps.push(Step { seed, ..resolver.step(step, slot_of[output], output, backward) });
         }
         let shared_steps = self.shared_steps.into_iter().map(|(step, output)| {
             let inputs = step.inputs.iter().zip(&step.wanted).map(|(input, wanted)| match input {
                 Some((Place::Shared(index), _)) if *wanted => Some(GradientPlace::Shared(*index)),
                 _ => None,
             });
-            let backward = step.wanted.contains(&true).then(|| Backward {
-                gradient: output,
-                seed: None,
-                seed_accumulates: true,
-                inputs: inputs.collect(),
-            });
+            let backward =
+                step.wanted.contains(&true).then(|| Backward { gradient: output, seed_accumulates: true, inputs: inputs.collect() });
             let reference = |input: &Option<(Place, usize)>| input.map(|input| resolver.reference(input));
-            Step { name: step.name, inputs: step.inputs.iter().map(reference).collect(), kernel: step.kernel, output, len: 0, backward }
+            Step {
+                name: step.name,
+                inputs: step.inputs.iter().map(reference).collect(),
+                kernel: step.kernel,
+                output,
+                len: 0,
+                seed: None,
+                backward,
+            }
         });
         let shared_steps = shared_steps.collect();
         let mut shared_with_gradient = flow.shared;
@@ -268,6 +273,6 @@ impl Resolver<'_> {
 
     fn step(&self, step: DraftStep, slot: usize, value: usize, backward: Option<Backward>) -> Step {
         let inputs = step.inputs.iter().map(|input| input.map(|input| self.reference(input))).collect();
-        Step { name: step.name, kernel: step.kernel, inputs, output: slot, len: self.lane_values[value].len, backward }
+        Step { name: step.name, kernel: step.kernel, inputs, output: slot, len: self.lane_values[value].len, seed: None, backward }
     }
 }

@@ -3,7 +3,7 @@
 use crate::kernels::Isa;
 
 /// Sums over all positions of one or more samples, per channel.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChannelSums {
     pub count: f64,
     pub sum: Vec<f64>,
@@ -11,31 +11,35 @@ pub struct ChannelSums {
 }
 
 impl ChannelSums {
-    /// Sums of one sample with channels contiguous in memory.
-    pub fn of(values: &[f32], channels: usize, isa: Isa) -> Self {
-        let channels = channels.max(1);
-        let mut sums =
-            ChannelSums { count: (values.len() / channels) as f64, sum: vec![0.0; channels], sum_of_squares: vec![0.0; channels] };
-        let mut partial = vec![0.0f32; 2 * channels];
+    pub fn new(channels: usize) -> Self {
+        ChannelSums { count: 0.0, sum: vec![0.0; channels], sum_of_squares: vec![0.0; channels] }
+    }
+
+    pub fn clear(&mut self) {
+        self.count = 0.0;
+        self.sum.fill(0.0);
+        self.sum_of_squares.fill(0.0);
+    }
+
+    /// Adds one sample with channels contiguous in memory; `scratch` holds two numbers per channel.
+    pub fn add_sample(&mut self, values: &[f32], scratch: &mut [f32], isa: Isa) {
+        let channels = self.sum.len();
+        let partial = &mut scratch[..2 * channels];
+        self.count += (values.len() / channels.max(1)) as f64;
         // 32 positions in f32, then into f64: precise and fast.
-        for chunk in values.chunks(32 * channels) {
+        for chunk in values.chunks(32 * channels.max(1)) {
             isa.run(
                 #[inline(always)]
-                || add_chunk(chunk, channels, &mut partial),
+                || add_chunk(chunk, channels, partial),
             );
-            for (c, (sum, squares)) in sums.sum.iter_mut().zip(&mut sums.sum_of_squares).enumerate() {
+            for (c, (sum, squares)) in self.sum.iter_mut().zip(&mut self.sum_of_squares).enumerate() {
                 *sum += f64::from(partial[c]);
                 *squares += f64::from(partial[channels + c]);
             }
         }
-        sums
     }
 
     pub fn add(&mut self, other: &ChannelSums) {
-        if self.sum.is_empty() {
-            *self = other.clone();
-            return;
-        }
         self.count += other.count;
         for (a, b) in self.sum.iter_mut().zip(&other.sum) {
             *a += b;
@@ -74,9 +78,11 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_numbers() {
         let values: Vec<f32> = (0..3 * 100).map(|i| (i % 3) as f32 * 10.0 + (i / 3 % 4) as f32).collect();
-        let mut sums = ChannelSums::default();
+        let (mut sums, mut scratch) = (ChannelSums::new(3), [0.0; 6]);
         for half in values.chunks(150) {
-            sums.add(&ChannelSums::of(half, 3, Isa::detect()));
+            let mut part = ChannelSums::new(3);
+            part.add_sample(half, &mut scratch, Isa::detect());
+            sums.add(&part);
         }
         for (channel, (mean, variance)) in sums.moments().enumerate() {
             assert!((mean - (channel as f64 * 10.0 + 1.5)).abs() < 1e-9);
