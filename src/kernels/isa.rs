@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     Portable,
+    /// NEON with FMA, which every 64-bit ARM has.
+    Neon,
     /// AVX2 with FMA.
     Avx2,
     /// AVX-512 F, VL, BW, DQ.
@@ -13,7 +15,7 @@ pub enum Isa {
 impl Isa {
     /// The best that this machine has.
     pub fn detect() -> Self {
-        [Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
+        [Isa::Avx512, Isa::Avx2, Isa::Neon].into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
     }
 
     pub fn is_available(self) -> bool {
@@ -21,6 +23,7 @@ impl Isa {
         {
             match self {
                 Isa::Portable => true,
+                Isa::Neon => false,
                 Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
                 Isa::Avx512 => {
                     Isa::Avx2.is_available()
@@ -33,18 +36,19 @@ impl Isa {
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            self == Isa::Portable
+            self == Isa::Portable || (cfg!(target_arch = "aarch64") && self == Isa::Neon)
         }
     }
 
     /// Every set that this machine has, the portable one first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
+        [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available())
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
         }
@@ -83,9 +87,10 @@ impl std::str::FromStr for Isa {
         let isa = match name {
             "auto" => return Ok(Isa::detect()),
             "portable" => Isa::Portable,
+            "neon" => Isa::Neon,
             "avx2" => Isa::Avx2,
             "avx512" => Isa::Avx512,
-            _ => return Err("expected auto, portable, avx2 or avx512".to_string()),
+            _ => return Err("expected auto, portable, neon, avx2 or avx512".to_string()),
         };
         if isa.is_available() { Ok(isa) } else { Err(format!("this machine has no {name}")) }
     }

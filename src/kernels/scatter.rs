@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::aligned::{SLACK, align};
 use super::indirect::{Indirection, Sweep};
 use super::isa::Isa;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Plain, Vector};
@@ -123,6 +125,10 @@ impl Segments {
                 Isa::Avx512 if isa.is_available() && self.len > Avx2::LANES => return avx512_add(self, contributions, positions, frame),
                 Isa::Avx512 | Isa::Avx2 if isa.is_available() => return avx2_add(self, contributions, positions, frame),
                 _ => {}
+            }
+            #[cfg(target_arch = "aarch64")]
+            if isa == Isa::Neon {
+                return add::<Neon>(self, contributions, positions, frame);
             }
             add::<Plain>(self, contributions, positions, frame);
         }

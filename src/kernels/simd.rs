@@ -189,3 +189,72 @@ mod x86 {
         }
     }
 }
+
+#[cfg(target_arch = "aarch64")]
+pub use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::Vector;
+
+    /// Four lanes with fused multiply-add.
+    #[derive(Clone, Copy)]
+    pub struct Neon(float32x4_t);
+
+    impl Vector for Neon {
+        const LANES: usize = 4;
+        type Mask = usize;
+
+        #[inline(always)]
+        unsafe fn mask(lanes: usize) -> usize {
+            lanes
+        }
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Neon(vdupq_n_f32(value))
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Neon(vld1q_f32(from))
+        }
+
+        #[inline(always)]
+        unsafe fn load_masked(from: *const f32, mask: usize) -> Self {
+            if mask == Self::LANES {
+                return Self::load(from);
+            }
+            let mut lanes = [0.0; Self::LANES];
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), mask);
+            Self::load(lanes.as_ptr())
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            vst1q_f32(to, self.0);
+        }
+
+        #[inline(always)]
+        unsafe fn store_masked(self, to: *mut f32, mask: usize) {
+            if mask == Self::LANES {
+                return self.store(to);
+            }
+            let mut lanes = [0.0; Self::LANES];
+            self.store(lanes.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, mask);
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            Neon(vaddq_f32(self.0, other.0))
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+            Neon(vfmaq_f32(self.0, a.0, b.0))
+        }
+    }
+}

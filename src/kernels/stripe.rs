@@ -4,6 +4,8 @@
 
 use super::indirect::even_parts;
 use super::isa::Isa;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Plain, Vector};
@@ -59,6 +61,10 @@ impl Stripes {
             }
             Isa::Avx512 | Isa::Avx2 if isa.is_available() => return Stripes { sums: AVX2_SUMS, gradients: AVX2_GRADIENTS },
             _ => {}
+        }
+        #[cfg(target_arch = "aarch64")]
+        if isa == Isa::Neon {
+            return Stripes { sums: NEON_SUMS, gradients: NEON_GRADIENTS };
         }
         Stripes { sums: PLAIN_SUMS, gradients: PLAIN_GRADIENTS }
     }
@@ -208,6 +214,16 @@ unsafe fn avx512_gradient<const T: usize>(call: &StripeGradientCall) {
     gradient::<Avx512, T>(call);
 }
 
+#[cfg(target_arch = "aarch64")]
+unsafe fn neon_sum<const P: usize>(call: &StripeCall) {
+    sum::<Neon, P>(call);
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn neon_gradient<const T: usize>(call: &StripeGradientCall) {
+    gradient::<Neon, T>(call);
+}
+
 /// A function for every count.
 macro_rules! counts {
     ($function:ident, $($count:literal)*) => { &[$($function::<$count>),*] };
@@ -215,6 +231,10 @@ macro_rules! counts {
 
 static PLAIN_SUMS: &[Stripe] = counts!(plain_sum, 1 2 3 4);
 static PLAIN_GRADIENTS: &[StripeGradient] = counts!(plain_gradient, 1 2 3 4 5);
+#[cfg(target_arch = "aarch64")]
+static NEON_SUMS: &[Stripe] = counts!(neon_sum, 1 2 3 4 5 6 7 8);
+#[cfg(target_arch = "aarch64")]
+static NEON_GRADIENTS: &[StripeGradient] = counts!(neon_gradient, 1 2 3 4 5 6 7 8 9 10 11 12);
 #[cfg(target_arch = "x86_64")]
 static AVX2_SUMS: &[Stripe] = counts!(avx2_sum, 1 2 3 4 5 6 7 8);
 #[cfg(target_arch = "x86_64")]

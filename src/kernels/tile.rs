@@ -4,6 +4,8 @@
 
 use super::indirect::Run;
 use super::isa::Isa;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Plain, Vector};
@@ -58,6 +60,10 @@ impl Tiles {
             }
             Isa::Avx512 | Isa::Avx2 if isa.is_available() => return Tiles { lanes: Avx2::LANES, sums: &AVX2_SUMS, outers: &AVX2_OUTERS },
             _ => {}
+        }
+        #[cfg(target_arch = "aarch64")]
+        if isa == Isa::Neon {
+            return Tiles { lanes: Neon::LANES, sums: &NEON_SUMS, outers: &NEON_OUTERS };
         }
         Tiles { lanes: Plain::LANES, sums: &PLAIN_SUMS, outers: &PLAIN_OUTERS }
     }
@@ -213,6 +219,16 @@ unsafe fn avx512_outer<const P: usize, const N: usize>(call: &OuterCall) {
     outer::<Avx512, P, N>(call);
 }
 
+#[cfg(target_arch = "aarch64")]
+unsafe fn neon_sum<const P: usize, const N: usize>(call: &TileCall) {
+    sum::<Neon, P, N>(call);
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn neon_outer<const P: usize, const N: usize>(call: &OuterCall) {
+    outer::<Neon, P, N>(call);
+}
+
 /// One column of a table: a tile function for every count of positions.
 macro_rules! column {
     ($function:ident, $vectors:literal, $($positions:literal)*) => { &[$($function::<$positions, $vectors>),*] };
@@ -220,6 +236,21 @@ macro_rules! column {
 
 static PLAIN_SUMS: [&[Tile]; 2] = [column!(plain_sum, 1, 1 2 3 4 5), column!(plain_sum, 2, 1 2)];
 static PLAIN_OUTERS: [&[Outer]; 2] = [column!(plain_outer, 1, 1 2 3 4 5), column!(plain_outer, 2, 1 2)];
+
+// Like AVX-512, NEON has 32 registers.
+#[cfg(target_arch = "aarch64")]
+static NEON_SUMS: [&[Tile]; 4] = [
+    column!(neon_sum, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+    column!(neon_sum, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
+    column!(neon_sum, 3, 1 2 3 4 5 6 7 8),
+    column!(neon_sum, 4, 1 2 3 4 5 6),
+];
+#[cfg(target_arch = "aarch64")]
+static NEON_OUTERS: [&[Outer]; 3] = [
+    column!(neon_outer, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16),
+    column!(neon_outer, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
+    column!(neon_outer, 3, 1 2 3 4 5 6 7 8),
+];
 
 #[cfg(target_arch = "x86_64")]
 static AVX2_SUMS: [&[Tile]; 4] = [

@@ -261,31 +261,33 @@ impl Tape {
     }
 
     fn step_backward(&self, step: &Step, backward: &Backward, lane: &mut Lane, gradients: &mut SharedGradients) {
-        let mut taken: Vec<Taken> = backward.inputs.iter().map(|place| take(place.as_ref(), &mut lane.slots, gradients)).collect();
+        let count = backward.inputs.len();
+        let (mut few, mut many) = (std::array::from_fn::<_, FEW, _>(|_| Taken::Nothing), Vec::new());
+        let taken = few_or_many(&mut few, &mut many, count, || Taken::Nothing);
+        for (memory, place) in taken.iter_mut().zip(&backward.inputs) {
+            *memory = take(place.as_ref(), &mut lane.slots, gradients);
+        }
         let Lane { slots, scratch } = lane;
-        let wanted = backward.inputs.iter().zip(taken.iter_mut()).map(|(place, memory)| match (place, memory) {
-            (Some(GradientPlace::Lane { len, accumulate, .. }), Taken::Lane(memory)) => {
-                Some(Gradient { values: &mut memory.values_mut()[..*len], accumulate: *accumulate })
-            }
-            (Some(GradientPlace::Shared(_)), Taken::Shared(memory)) => Some(Gradient { values: memory, accumulate: true }),
-            _ => None,
-        });
-        let mut wanted: Vec<Option<Gradient<'_>>> = wanted.collect();
+        let (mut few, mut many) = (std::array::from_fn::<_, FEW, _>(|_| None), Vec::new());
+        let wanted = few_or_many(&mut few, &mut many, count, || None);
+        for ((wanted, memory), place) in wanted.iter_mut().zip(taken.iter_mut()).zip(&backward.inputs) {
+            *wanted = match (place, memory) {
+                (Some(GradientPlace::Lane { len, accumulate, .. }), Taken::Lane(memory)) => {
+                    Some(Gradient { values: &mut memory.values_mut()[..*len], accumulate: *accumulate })
+                }
+                (Some(GradientPlace::Shared(_)), Taken::Shared(memory)) => Some(Gradient { values: memory, accumulate: true }),
+                _ => None,
+            };
+        }
         // What the kernel does not read may have been overwritten since.
         let inputs: &[Option<Reference>] = if step.kernel.backward_needs_inputs() { &step.inputs } else { &[] };
         let output: &[f32] = if step.kernel.backward_needs_output() { &slots[step.output].values()[..step.len] } else { &[] };
         with_inputs(inputs, slots, &self.shared, |inputs| {
-            step.kernel.backward(BackwardCall {
-                inputs,
-                output,
-                output_gradient: &slots[backward.gradient].values()[..step.len],
-                input_gradients: &mut wanted,
-                scratch,
-            });
+            let output_gradient = &slots[backward.gradient].values()[..step.len];
+            step.kernel.backward(BackwardCall { inputs, output, output_gradient, input_gradients: wanted, scratch });
         });
-        drop(wanted);
         for (place, memory) in backward.inputs.iter().zip(taken) {
-            put_back(place.as_ref(), memory, &mut lane.slots, gradients);
+            put_back(place.as_ref(), std::mem::replace(memory, Taken::Nothing), &mut lane.slots, gradients);
         }
     }
 
@@ -396,12 +398,20 @@ fn with_inputs<R>(inputs: &[Option<Reference>], slots: &[AlignedBuffer], shared:
             Some(Reference::Shared(index)) => &shared[*index],
         }
     };
-    let mut few: [&[f32]; 8] = [&[]; 8];
-    if inputs.len() <= few.len() {
-        for (place, input) in few.iter_mut().zip(inputs) {
-            *place = slice(input);
-        }
-        return work(&few[..inputs.len()]);
+    let (mut few, mut many): ([&[f32]; FEW], _) = ([&[]; FEW], Vec::new());
+    let slices = few_or_many(&mut few, &mut many, inputs.len(), || &[]);
+    slices.iter_mut().zip(inputs).for_each(|(place, input)| *place = slice(input));
+    work(slices)
+}
+
+/// Inputs that need no memory of their own.
+const FEW: usize = 8;
+
+/// `count` places: those of `few` if they are enough, else those of `many`.
+fn few_or_many<'a, T>(few: &'a mut [T; FEW], many: &'a mut Vec<T>, count: usize, empty: impl FnMut() -> T) -> &'a mut [T] {
+    if count <= FEW {
+        return &mut few[..count];
     }
-    work(&inputs.iter().map(slice).collect::<Vec<_>>())
+    many.resize_with(count, empty);
+    many
 }
