@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use zeroq::calibration::{calibrate, observers};
-use zeroq::distillation::{self, Rates, distill};
+use zeroq::distillation::{self, Rates, Steps, distill};
 use zeroq::emit::insert;
 use zeroq::execution;
 use zeroq::graph::{Graph, sketch};
@@ -95,7 +95,8 @@ fn distillation_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duratio
         range: PixelRange::imagenet(),
     });
     let inputs: Vec<Input> = inputs.collect();
-    let config = distillation::Config { steps: steps + 1, batch: images, seed: 0, rates: Rates::default(), execution: config };
+    let config =
+        distillation::Config { steps: Steps::Exactly(steps + 1), batch: images, seed: 0, rates: Rates::default(), execution: config };
     distill(&teacher, &mut student_graph, &student, &set, &inputs, &config, &clock).unwrap();
     clock.durations()
 }

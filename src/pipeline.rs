@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
-use crate::distillation::{self, Rates, distill};
+use crate::distillation::{self, Rates, Steps, distill};
 use crate::emit::{insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
@@ -51,7 +51,7 @@ pub struct Budget {
     pub images: usize,
     pub batch: usize,
     pub steps: usize,
-    pub distill_steps: usize,
+    pub distill_steps: Steps,
 }
 
 /// Samples of one distillation step.
@@ -68,8 +68,9 @@ impl Budget {
         } else {
             64
         };
-        let steps = (1.5e12 / (macs * images as f64)).clamp(50.0, 150.0) as usize;
-        let distill_steps = (4e11 / (macs * DISTILL_BATCH as f64)).clamp(120.0, 600.0) as usize;
+        let steps = (1e12 / (macs * images as f64)).clamp(50.0, 200.0) as usize;
+        let distill = |total: f64, least: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, 600.0) as usize;
+        let distill_steps = Steps::Between { least: distill(1e11, 30.0), most: distill(4e11, 120.0) };
         Budget { images, batch: 64, steps, distill_steps }
     }
 }
@@ -92,9 +93,9 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), input_range, &config.execution, progress)?;
     let mut graph = teacher.clone();
     let student = insert(&mut graph, &plan, &ranges)?;
-    let steps = config.distill_steps.unwrap_or(budget.distill_steps);
+    let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
     let mut summary = None;
-    if steps > 0 && set.len() >= 16 {
+    if steps != Steps::Exactly(0) && set.len() >= 16 {
         let config =
             distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
         let found = distill(&teacher, &mut graph, &student, &set, &inputs, &config, progress)?;
@@ -102,7 +103,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
             progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
         }
         summary = Some(found);
-    } else if steps > 0 {
+    } else if steps != Steps::Exactly(0) {
         progress.warn(&format!("{} samples are too few to distill on: the quantized model was not tuned", set.len()));
     }
     seal(&mut graph, &plan, &student)?;

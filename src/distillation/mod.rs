@@ -30,10 +30,33 @@ use pairs::{Pair, find_pairs};
 use parameters::Parameters;
 pub use parameters::Rates;
 
+/// How long to distill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    Exactly(usize),
+    /// As many as the untuned student's loss asks for: the most from [`DISTURBED`] on, fewer below.
+    Between {
+        least: usize,
+        most: usize,
+    },
+}
+
+/// Noise-to-signal ratio (13 dB) of a student that needs all the tuning it can get.
+const DISTURBED: f64 = 0.05;
+
+impl Steps {
+    fn after(self, loss: f64) -> usize {
+        match self {
+            Steps::Exactly(steps) => steps,
+            Steps::Between { least, most } => ((most as f64 * loss / DISTURBED).ceil() as usize).clamp(least.min(most), most),
+        }
+    }
+}
+
 /// How to distill.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub steps: usize,
+    pub steps: Steps,
     /// Samples per step.
     pub batch: usize,
     pub seed: u64,
@@ -73,7 +96,7 @@ pub fn distill(
 ) -> Result<Summary> {
     let start = std::time::Instant::now();
     let held_out = (set.len() / 8).clamp(1, 64);
-    if set.len() < 2 || config.steps == 0 {
+    if set.len() < 2 || config.steps.after(1.0) == 0 {
         return Err(Error::Data("distillation needs at least two samples and one step".into()));
     }
     let (train, check) = (set.slice(0..set.len() - held_out), set.slice(set.len() - held_out..set.len()));
@@ -83,20 +106,21 @@ pub fn distill(
     }
     let mut trainer = Trainer::new(teacher, graph, student, pairs, inputs, config)?;
     let before = trainer.loss(&check);
+    let steps = config.steps.after(before);
     let mut best = (before, trainer.parameters.snapshot(&trainer.student), 0);
     let mut random = Random::new(config.seed, 2 << 32);
     let mut order = Vec::new();
-    progress.begin("distill", config.steps);
-    for step in 0..config.steps {
+    progress.begin("distill", steps);
+    for step in 0..steps {
         if order.len() < config.batch {
             order = random.permutation(train.len());
         }
         let batch: Vec<usize> = order.split_off(order.len().saturating_sub(config.batch));
         let augmentation = Augmentation { flip: random.below(2) == 1, shift: (random.below(5) as isize - 2, random.below(5) as isize - 2) };
-        let loss = trainer.step(&train, &batch, inputs, augmentation, cosine(step, config.steps));
+        let loss = trainer.step(&train, &batch, inputs, augmentation, cosine(step, steps));
         progress.step(&format!("loss {loss:.5}"));
         progress.check()?;
-        if (step + 1) % config.steps.div_ceil(CHECKS) == 0 || step + 1 == config.steps {
+        if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
             let loss = trainer.loss(&check);
             if loss < best.0 {
                 best = (loss, trainer.parameters.snapshot(&trainer.student), step + 1);
@@ -107,7 +131,7 @@ pub fn distill(
     trainer.parameters.restore(&mut trainer.student, &best.1);
     trainer.parameters.store(&trainer.student, graph);
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Summary { steps: config.steps, loss_before: before, loss_after: best.0, kept_step: best.2, held_out, seconds })
+    Ok(Summary { steps, loss_before: before, loss_after: best.0, kept_step: best.2, held_out, seconds })
 }
 
 struct Trainer {

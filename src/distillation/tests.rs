@@ -30,7 +30,7 @@ fn run(shrink: f32, rates: Rates) -> (Graph, Graph, Student, Summary) {
     let range = PixelRange::uniform("noise", -4.0, 4.0);
     let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range }];
     let before = graph.clone();
-    let config = Config { steps: 40, batch: 8, seed: 0, rates, execution: execution::Config::default() };
+    let config = Config { steps: Steps::Exactly(40), batch: 8, seed: 0, rates, execution: execution::Config::default() };
     let summary = distill(&teacher, &mut graph, &student, &set, &inputs, &config, &Silent).unwrap();
     (before, graph, student, summary)
 }
@@ -51,4 +51,11 @@ fn a_state_that_tuning_only_harms_is_kept() {
     assert_eq!((summary.kept_step, summary.loss_after), (0, summary.loss_before));
     let same = |value: ValueId| before.constant(value) == after.constant(value);
     assert!(Parameters::values(&student).into_iter().all(same));
+}
+
+#[test]
+fn a_student_that_is_hardly_disturbed_is_tuned_for_fewer_steps() {
+    let steps = Steps::Between { least: 150, most: 600 };
+    assert_eq!([0.2, 0.05, 0.025, 0.001].map(|loss| steps.after(loss)), [600, 600, 300, 150]);
+    assert_eq!(Steps::Exactly(7).after(0.001), 7);
 }
