@@ -25,7 +25,8 @@ INT8 = {
     "cifar_resnet20": [(LOSSLESS, "drop", None, 0.5), (LOSSLESS, "agreement", 98.5, None), ("", "seconds", None, 180)],
     "cifar_resnet56": [(LOSSLESS, "drop", None, 0.5), (LOSSLESS, "agreement", 98.5, None)],
     "tiny_resnet8": [(LOSSLESS, "drop", None, 0.5)],
-    "imagenet_mobilenetv1_025": [("imagenet_sample1000_224", "top1", 47, None)],
+    # 47 of the 51.7 that FP32 has on the whole set, whichever part is looked at.
+    "imagenet_mobilenetv1_025": [("imagenet_sample1000_224", "drop", None, 4.7)],
     "ppocr_mobile_v2_cls": [("ocr_cls_lines", "drop", None, 1)],
     "cifar_resnet20_torch215_default": [(LOSSLESS, "drop", None, 1)],
 }

@@ -9,7 +9,8 @@ struct ConvolutionKernel {
     convolution: Convolution,
     forward: Direction,
     backward: Direction,
-    /// The weights packed for either direction; empty where they differ from image to image.
+    /// The weights packed for either direction (for the second only where it is wanted); none where they differ from image
+    /// to image.
     packed: Option<[AlignedBuffer; 2]>,
     weights_are_constant: bool,
 }
@@ -20,19 +21,19 @@ pub fn implement(site: &Site<'_>, window: &Window, forward: Direction) -> Result
     if !window.fits() {
         return Err("the convolution is too large".into());
     }
-    let weights = site.required(1)?;
+    let (input, weights) = (site.required(0)?, site.required(1)?);
     let convolution = Convolution::new(window, site.isa);
     let backward = if forward == Direction::ToMap { Direction::ToImage } else { Direction::ToMap };
-    let buffer = |direction| AlignedBuffer::new(convolution.packed_len(direction));
+    let buffer = |direction, wanted| AlignedBuffer::new(if wanted { convolution.packed_len(direction) } else { 0 });
     let kernel = ConvolutionKernel {
-        packed: weights.shared.then(|| [buffer(forward), buffer(backward)]),
+        packed: weights.shared.then(|| [buffer(forward, true), buffer(backward, input.wants_gradient)]),
         weights_are_constant: weights.constant.is_some(),
         convolution,
         forward,
         backward,
     };
     let output = site.outputs.first().ok_or("the output is missing")?;
-    let wanted = [Layout::activation(&site.required(0)?.layout.shape), Layout::parameter(&weights.layout.shape)];
+    let wanted = [Layout::activation(&input.layout.shape), Layout::parameter(&weights.layout.shape)];
     Ok(Implementation::Compute(reorder(site, &wanted, &Layout::activation(&output.shape), Box::new(kernel))))
 }
 
@@ -65,9 +66,15 @@ impl Kernel for ConvolutionKernel {
     fn prepare(&mut self, shared: &[Option<&[f32]>]) {
         if let (Some(packed), Some(Some(weights))) = (&mut self.packed, shared.get(1)) {
             for (direction, packed) in [self.forward, self.backward].into_iter().zip(packed) {
-                self.convolution.pack(direction, weights, packed.values_mut());
+                if !packed.values().is_empty() {
+                    self.convolution.pack(direction, weights, packed.values_mut());
+                }
             }
         }
+    }
+
+    fn keeps_copy(&self, input: usize) -> bool {
+        input == 1 && self.weights_are_constant && self.packed.is_some()
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], scratch: &mut [f32]) {

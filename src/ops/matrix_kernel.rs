@@ -201,6 +201,10 @@ impl Kernel for MatrixKernel {
         }
     }
 
+    fn keeps_copy(&self, input: usize) -> bool {
+        input == 1 && self.right_is_constant && self.packed.is_some()
+    }
+
     fn backward_needs_inputs(&self) -> bool {
         !(self.right_is_constant && self.packed.is_some())
     }

@@ -151,6 +151,8 @@ pub struct Operand {
     pub constant: Option<TensorData>,
     /// True where one value serves all images (a parameter, or computed from parameters alone).
     pub shared: bool,
+    /// Whether `backward` will be asked for its gradient.
+    pub wants_gradient: bool,
 }
 
 /// All that a kernel may know when it is made. Shapes are final; the batch is one sample.
@@ -244,6 +246,11 @@ pub trait Kernel: Send + Sync {
 
     /// Writes the wanted gradients.
     fn backward(&self, call: BackwardCall<'_, '_>);
+
+    /// Whether input `input`, where it is constant, is read by `prepare` alone.
+    fn keeps_copy(&self, _input: usize) -> bool {
+        false
+    }
 
     /// Whether `backward` reads the input values.
     fn backward_needs_inputs(&self) -> bool {

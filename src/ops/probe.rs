@@ -110,6 +110,7 @@ impl Probe {
             data_type: input.data_type,
             constant: input.constant.then(|| input.tensor()),
             shared: input.shared,
+            wants_gradient: true,
         };
         let operands: Vec<_> = inputs.iter().map(|input| input.as_ref().map(operand)).collect();
         let output = lay(&shape, all_shared);

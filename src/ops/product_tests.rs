@@ -35,7 +35,14 @@ impl Bench {
         let operands = layouts
             .iter()
             .zip(shared)
-            .map(|(layout, shared)| Some(Operand { layout: layout.clone(), data_type: DataType::F32, constant: None, shared: *shared }));
+            .map(|(layout, shared)| Operand {
+                layout: layout.clone(),
+                data_type: DataType::F32,
+                constant: None,
+                shared: *shared,
+                wants_gradient: true,
+            })
+            .map(Some);
         let operands: Vec<Option<Operand>> = operands.collect();
         let output = Layout::activation(&infer(operator, shapes).unwrap());
         let site = Site { inputs: &operands, outputs: std::slice::from_ref(&output), isa };

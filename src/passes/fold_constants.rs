@@ -116,6 +116,7 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
             data_type: tensor.data_type(),
             constant: Some(tensor.clone()),
             shared: true,
+            wants_gradient: false,
         })
     };
     let operands: Vec<Option<Operand>> = constants.iter().map(operand).collect();

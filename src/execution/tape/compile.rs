@@ -178,6 +178,7 @@ impl Compiler<'_> {
                 data_type: self.data_type(value),
                 constant: self.graph.constant(value).filter(|_| !changes).cloned(),
                 shared: matches!(entry.place, Place::Shared(_)),
+                wants_gradient: entry.needs_gradient,
             })
         };
         inputs.iter().zip(entries).map(operand).collect()

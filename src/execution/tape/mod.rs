@@ -13,6 +13,8 @@ mod statistics;
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::{AlignedBuffer, Isa};
@@ -73,6 +75,8 @@ struct Step {
     len: usize,
     /// The output's seed number.
     seed: Option<usize>,
+    /// Whether a shared input is, or comes from, a parameter.
+    changes: bool,
     backward: Option<Backward>,
 }
 
@@ -120,7 +124,8 @@ impl Tape {
     /// Every node that cannot be computed, all at once.
     pub fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
         let mut tape = compile::compile(graph, request)?;
-        tape.refresh();
+        tape.prepare(|_| true);
+        tape.release();
         Ok(tape)
     }
 
@@ -150,19 +155,43 @@ impl Tape {
         self.parameters.get(&value).map(|(_, layout)| layout)
     }
 
-    /// Computes what all samples share again and lets the kernels prepare for it.
+    /// Takes new elements of parameters into account.
     pub fn refresh(&mut self) {
+        self.prepare(|step| step.changes);
+    }
+
+    /// Computes what all samples share and lets the kernels prepare for it, as far as `which` says.
+    fn prepare(&mut self, which: impl Fn(&Step) -> bool + Sync) {
         let mut scratch = vec![0.0; self.scratch];
-        for step in &mut self.shared_steps {
+        for step in self.shared_steps.iter_mut().filter(|step| which(step)) {
             let mut output = std::mem::take(&mut self.shared[step.output]);
             prepare(step, &self.shared);
             with_inputs(&step.inputs, &[], &self.shared, |inputs| step.kernel.forward(inputs, &mut output, &mut scratch));
             self.shared[step.output] = output;
         }
         let shared = &self.shared;
-        rayon::iter::ParallelIterator::for_each(rayon::iter::IntoParallelRefMutIterator::par_iter_mut(&mut self.steps), |step| {
-            prepare(step, shared);
-        });
+        self.steps.par_iter_mut().filter(|step| which(step)).for_each(|step| prepare(step, shared));
+    }
+
+    /// Frees shared values that nobody reads any more.
+    fn release(&mut self) {
+        let mut read = vec![false; self.shared.len()];
+        let mut mark = |reference: Option<&Reference>| {
+            if let Some(Reference::Shared(index)) = reference {
+                read[*index] = true;
+            }
+        };
+        self.readable.values().for_each(|(reference, _)| mark(Some(reference)));
+        for step in &self.steps {
+            step.inputs.iter().enumerate().filter(|(index, _)| !step.kernel.keeps_copy(*index)).for_each(|(_, input)| mark(input.as_ref()));
+        }
+        for step in self.shared_steps.iter().filter(|step| step.changes) {
+            step.inputs.iter().for_each(|input| mark(input.as_ref()));
+            mark(Some(&Reference::Shared(step.output)));
+        }
+        let parameters = self.parameters.values().map(|(index, _)| index);
+        parameters.chain(&self.shared_with_gradient).for_each(|index| mark(Some(&Reference::Shared(*index))));
+        self.shared.iter_mut().zip(read).filter(|(_, read)| !read).for_each(|(elements, _)| *elements = Vec::new());
     }
 
     /// Buffers for one sample.

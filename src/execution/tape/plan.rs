@@ -97,7 +97,8 @@ impl Draft {
                 inputs: draft.inputs.iter().map(|place| place.map(|(place, accumulate)| resolver.gradient(place, accumulate))).collect(),
             });
             let seed = seeds.iter().position(|seed| *seed == output);
-            steps.push(Step { seed, ..resolver.step(step, slot_of[output], output, backward) });
+            let len = self.lane_values[output].len;
+            steps.push(Step { seed, ..resolver.step(step, slot_of[output], len, backward) });
         }
         let shared_steps = self.shared_steps.into_iter().map(|(step, output)| {
             let inputs = step.inputs.iter().zip(&step.wanted).map(|(input, wanted)| match input {
@@ -106,16 +107,7 @@ impl Draft {
             });
             let backward =
                 step.wanted.contains(&true).then(|| Backward { gradient: output, seed_accumulates: true, inputs: inputs.collect() });
-            let reference = |input: &Option<(Place, usize)>| input.map(|input| resolver.reference(input));
-            Step {
-                name: step.name,
-                inputs: step.inputs.iter().map(reference).collect(),
-                kernel: step.kernel,
-                output,
-                len: 0,
-                seed: None,
-                backward,
-            }
+            resolver.step(step, output, 0, backward)
         });
         let shared_steps = shared_steps.collect();
         let mut shared_with_gradient = flow.shared;
@@ -271,8 +263,9 @@ impl Resolver<'_> {
         }
     }
 
-    fn step(&self, step: DraftStep, slot: usize, value: usize, backward: Option<Backward>) -> Step {
+    fn step(&self, step: DraftStep, output: usize, len: usize, backward: Option<Backward>) -> Step {
         let inputs = step.inputs.iter().map(|input| input.map(|input| self.reference(input))).collect();
-        Step { name: step.name, kernel: step.kernel, inputs, output: slot, len: self.lane_values[value].len, seed: None, backward }
+        let changes = step.inputs.iter().zip(&step.wanted).any(|(input, wanted)| *wanted && matches!(input, Some((Place::Shared(_), _))));
+        Step { name: step.name, kernel: step.kernel, inputs, output, len, seed: None, changes, backward }
     }
 }
