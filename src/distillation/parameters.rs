@@ -22,7 +22,7 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Rates { weight: 0.05, bias: 0.005, scale: 0.001 }
+        Rates { weight: 0.05, bias: 0.005, scale: 0.003 }
     }
 }
 
