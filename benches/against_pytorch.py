@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Steps of zeroq against the same steps in PyTorch, on the same cores, taking turns; prints ratios and peak memory.
 
-    against_pytorch.py [--threads N ...] [--turns N] [--steps N] [--only NAME ...] [--model NAME=FILE:IMAGES ...] [--markdown]
+    against_pytorch.py [--threads N ...] [--turns N] [--steps N] [--only NAME ...] [--model NAME=FILE:IMAGES ...]
 
 Both run the network that `cargo bench --bench steps` draws (or FILE). PyTorch runs eagerly, channels last.
 Synthesis step: forward with the statistics of every BatchNorm input, reverse KL to the stored ones, gradient of the pixels, Adam, clamp.
@@ -35,7 +35,7 @@ def main():
         return torch_main(kind, file, int(images), int(steps), arguments.threads[0])
     binary = build()
     models = dict(entry.split("=", 1) for entry in arguments.model)
-    print(f"| step | images | threads | zeroq ms | PyTorch ms | ratio | zeroq MB | PyTorch MB (without its import) | ratio |\n|{'---|' * 9}")
+    print(f"| step | images | threads | zeroq ms | PyTorch ms | ratio | zeroq MB | PyTorch MB (its import) | ratio |\n|{'---|' * 9}")
     with tempfile.TemporaryDirectory() as folder:
         for kind, name, images in CASES:
             if arguments.only and not any(part in f"{kind} {name}" for part in arguments.only):
@@ -72,14 +72,14 @@ def compare(binary, kind, name, file, images, threads, arguments):
         count = [str(images), str(arguments.steps)]
         ours.append(measure([binary, "--run", kind, file, *count], threads))
         theirs.append(measure([sys.executable, __file__, "--threads", str(threads), "--torch", kind, file, *count], threads))
-    best = [min(seconds for seconds, _ in runs) for runs in (ours, theirs)]
-    memory = [min(peak for _, peak in runs) for runs in (ours, theirs)]
+    best = [min(run[0] for run in runs) for runs in (ours, theirs)]
+    memory = [min(run[1] for run in runs) for runs in (ours, theirs)]
     print(f"| {kind} {name} | {images} | {threads} | {best[0] * 1e3:.1f} | {best[1] * 1e3:.1f} | **{best[1] / best[0]:.2f}** "
-          f"| {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |", flush=True)
+          f"| {memory[0]:.0f} | {memory[1]:.0f} ({theirs[0][2]:.0f}) | {memory[0] / memory[1]:.2f} |", flush=True)
 
 
 def measure(command, threads):
-    """Median seconds of a step, and megabytes at most."""
+    """Median seconds of a step, megabytes of the process at most, and those that importing took."""
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     cores = sorted(os.sched_getaffinity(0))[:threads]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
@@ -89,9 +89,8 @@ def measure(command, threads):
     if status:
         sys.exit(f"failed: {' '.join(command)}")
     found = json.loads(output.splitlines()[-1])
-    if isinstance(found, dict):
-        return statistics.median(found["seconds"]), found["megabytes"]
-    return statistics.median(found), usage.ru_maxrss / 1024
+    seconds, imported = (found["seconds"], found["import"]) if isinstance(found, dict) else (found, 0)
+    return statistics.median(seconds), usage.ru_maxrss / 1024, imported
 
 
 # --- PyTorch's side -------------------------------------------------------------------------------------------------
@@ -103,15 +102,14 @@ def torch_main(kind, file, images, steps, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     network = Network(file)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     step = {"synthesis": synthesis, "distillation": distillation}[kind](network, images)
     seconds = []
     for _ in range(steps + 1):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(json.dumps({"seconds": seconds[1:], "megabytes": megabytes}))
+    print(json.dumps({"seconds": seconds[1:], "import": imported}))
 
 
 class Network:

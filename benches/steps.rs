@@ -4,7 +4,7 @@
 //!     cargo bench --bench steps -- --run synthesis|distillation NETWORK IMAGES STEPS    seconds of each step, as JSON
 //!     cargo bench --bench steps -- --write NETWORK FILE                                 the network as ONNX
 //!
-//! NETWORK is a name of `networks` or an ONNX file. Threads: `RAYON_NUM_THREADS`. Peak memory is the process's.
+//! NETWORK is a name of `networks`, `NAME@SIZE` for images of another size, or an ONNX file. Threads: `RAYON_NUM_THREADS`. Peak memory is the process's.
 
 mod networks;
 
@@ -103,8 +103,7 @@ fn distillation_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duratio
 
 /// The network of that name, or of the ONNX file.
 fn network(name: &str) -> Graph {
-    let known = networks::NETWORKS.iter().find(|network| network.name == name);
-    let mut graph = known.map_or_else(|| load(name, &Limits::default()).unwrap().graph, |network| (network.draw)());
+    let mut graph = networks::draw(name).unwrap_or_else(|| load(name, &Limits::default()).unwrap().graph);
     simplify(&mut graph).unwrap();
     graph
 }

@@ -6,18 +6,27 @@ use zeroq::ops::Attributes;
 
 pub struct Network {
     pub name: &'static str,
+    /// Height and width of an image.
+    pub size: usize,
     /// Images per step of synthesis.
     pub images: usize,
-    pub draw: fn() -> Graph,
+    draw: fn(usize) -> Graph,
 }
 
 pub const NETWORKS: [Network; 5] = [
-    Network { name: "resnet20", images: 64, draw: || cifar_resnet(3) },
-    Network { name: "resnet56", images: 64, draw: || cifar_resnet(9) },
-    Network { name: "mobilenetv1_025", images: 16, draw: mobilenet_v1 },
-    Network { name: "mobilenetv2", images: 8, draw: mobilenet_v2 },
-    Network { name: "resnet18", images: 8, draw: resnet18 },
+    Network { name: "resnet20", size: 32, images: 64, draw: |size| cifar_resnet(3, size) },
+    Network { name: "resnet56", size: 32, images: 64, draw: |size| cifar_resnet(9, size) },
+    Network { name: "mobilenetv1_025", size: 224, images: 16, draw: mobilenet_v1 },
+    Network { name: "mobilenetv2", size: 224, images: 8, draw: mobilenet_v2 },
+    Network { name: "resnet18", size: 224, images: 8, draw: resnet18 },
 ];
+
+/// The network `NAME` or `NAME@SIZE`.
+pub fn draw(name: &str) -> Option<Graph> {
+    let (name, size) = name.split_once('@').map_or((name, None), |(name, size)| (name, size.parse().ok()));
+    let network = NETWORKS.iter().find(|network| network.name == name)?;
+    Some((network.draw)(size.unwrap_or(network.size)))
+}
 
 /// A drawing and the value it has come to.
 struct Drawing {
@@ -96,8 +105,8 @@ impl Drawing {
     }
 }
 
-fn cifar_resnet(blocks: usize) -> Graph {
-    let mut drawing = Drawing::new(32).conv(16, 3, 1, 1).relu();
+fn cifar_resnet(blocks: usize, size: usize) -> Graph {
+    let mut drawing = Drawing::new(size).conv(16, 3, 1, 1).relu();
     for channels in [16, 32, 64] {
         for block in 0..blocks {
             let shrinks = block == 0 && channels > 16;
@@ -107,8 +116,8 @@ fn cifar_resnet(blocks: usize) -> Graph {
     drawing.head(10)
 }
 
-fn resnet18() -> Graph {
-    let drawing = Drawing::new(224).conv(64, 7, 2, 1).relu();
+fn resnet18(size: usize) -> Graph {
+    let drawing = Drawing::new(size).conv(64, 7, 2, 1).relu();
     let name = drawing.last.clone();
     let attributes = Attributes::default().sizes("kernel_shape", &[3, 3]).sizes("strides", &[2, 2]).sizes("pads", &[1; 4]);
     let sketch = drawing.sketch.node("pooled", "MaxPool", &name, attributes);
@@ -123,8 +132,8 @@ fn resnet18() -> Graph {
 }
 
 /// Width 0.25.
-fn mobilenet_v1() -> Graph {
-    let mut drawing = Drawing::new(224).bounds().conv(8, 3, 2, 1).relu6();
+fn mobilenet_v1(size: usize) -> Graph {
+    let mut drawing = Drawing::new(size).bounds().conv(8, 3, 2, 1).relu6();
     let layers =
         [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (128, 1), (128, 1), (128, 1), (256, 2), (256, 1)];
     for (channels, stride) in layers {
@@ -135,8 +144,8 @@ fn mobilenet_v1() -> Graph {
 }
 
 /// Width 1.
-fn mobilenet_v2() -> Graph {
-    let mut drawing = Drawing::new(224).bounds().conv(32, 3, 2, 1).relu6();
+fn mobilenet_v2(size: usize) -> Graph {
+    let mut drawing = Drawing::new(size).bounds().conv(32, 3, 2, 1).relu6();
     let stages = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
     for (expansion, channels, blocks, stride) in stages {
         for block in 0..blocks {
