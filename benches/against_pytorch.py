@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Steps of zeroq against the same steps in PyTorch, on the same cores, taking turns; prints ratios and peak memory.
 
-    against_pytorch.py [--threads N ...] [--turns N] [--steps N] [--only NAME ...] [--model NAME=FILE:IMAGES ...]
+    against_pytorch.py [--threads N ...] [--turns N] [--steps N] [--only NAME ...] [--model NAME=FILE ...] [--contiguous]
 
-Both run the network that `cargo bench --bench steps` draws (or FILE). PyTorch runs eagerly, channels last.
+Both run the network that `cargo bench --bench steps` draws (or FILE). PyTorch runs eagerly, channels last; --contiguous
+takes the other layout.
 Synthesis step: forward with the statistics of every BatchNorm input, reverse KL to the stored ones, gradient of the pixels, Adam, clamp.
 Distillation step: FP32 forward, student forward with fake quantization of weights and activations, squared error at every
 convolution and output, gradients of weights, biases and scales, Adam.
@@ -32,7 +33,7 @@ def main():
     arguments = parse_arguments()
     if arguments.torch:
         kind, file, images, steps = arguments.torch
-        return torch_main(kind, file, int(images), int(steps), arguments.threads[0])
+        return torch_main(kind, file, int(images), int(steps), arguments)
     binary = build()
     models = dict(entry.split("=", 1) for entry in arguments.model)
     print(f"| step | images | threads | zeroq ms | PyTorch ms | ratio | zeroq MB | PyTorch MB (its import) | ratio |\n|{'---|' * 9}")
@@ -54,6 +55,7 @@ def parse_arguments():
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--model", nargs="*", default=[])
+    parser.add_argument("--contiguous", action="store_true")
     parser.add_argument("--torch", nargs=4, metavar=("KIND", "FILE", "IMAGES", "STEPS"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -68,10 +70,11 @@ def build():
 def compare(binary, kind, name, file, images, threads, arguments):
     """Turns of both; of each the median step of its best turn."""
     ours, theirs = [], []
+    layout = ["--contiguous"] if arguments.contiguous else []
     for _ in range(arguments.turns):
         count = [str(images), str(arguments.steps)]
         ours.append(measure([binary, "--run", kind, file, *count], threads))
-        theirs.append(measure([sys.executable, __file__, "--threads", str(threads), "--torch", kind, file, *count], threads))
+        theirs.append(measure([sys.executable, __file__, "--threads", str(threads), *layout, "--torch", kind, file, *count], threads))
     best = [min(run[0] for run in runs) for runs in (ours, theirs)]
     memory = [min(run[1] for run in runs) for runs in (ours, theirs)]
     print(f"| {kind} {name} | {images} | {threads} | {best[0] * 1e3:.1f} | {best[1] * 1e3:.1f} | **{best[1] / best[0]:.2f}** "
@@ -96,12 +99,12 @@ def measure(command, threads):
 # --- PyTorch's side -------------------------------------------------------------------------------------------------
 
 
-def torch_main(kind, file, images, steps, threads):
+def torch_main(kind, file, images, steps, arguments):
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(arguments.threads[0])
     torch.manual_seed(0)
-    network = Network(file)
+    network = Network(file, torch.contiguous_format if arguments.contiguous else torch.channels_last)
     imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     step = {"synthesis": synthesis, "distillation": distillation}[kind](network, images)
     seconds = []
@@ -113,19 +116,20 @@ def torch_main(kind, file, images, steps, threads):
 
 
 class Network:
-    """An ONNX file as calls of torch.nn.functional, channels last."""
+    """An ONNX file as calls of torch.nn.functional."""
 
-    def __init__(self, file):
+    def __init__(self, file, layout):
         import numpy as np
         import onnx
         import torch
         from onnx import numpy_helper
 
         graph = onnx.load(file).graph
+        self.layout = layout
         self.constants = {}
         for tensor in graph.initializer:
             array = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-            self.constants[tensor.name] = array.to(memory_format=torch.channels_last) if array.dim() == 4 else array
+            self.constants[tensor.name] = array.to(memory_format=layout) if array.dim() == 4 else array
         self.nodes = [(node.op_type, list(node.input), node.output[0], {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
                       for node in graph.node]
         names = {tensor.name for tensor in graph.initializer}
@@ -142,7 +146,7 @@ class Network:
         import torch
 
         shape = [dim.dim_value for dim in self.input.type.tensor_type.shape.dim][1:]
-        return torch.randn(count, *shape).to(memory_format=torch.channels_last)
+        return torch.randn(count, *shape).to(memory_format=self.layout)
 
     def fold(self):
         """BatchNorm into the convolution before it."""

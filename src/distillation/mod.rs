@@ -34,14 +34,14 @@ pub use parameters::Rates;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {
     Exactly(usize),
-    /// As many as the untuned student's loss asks for: the most from [`DISTURBED`] on, fewer below.
+    /// As many as the untuned student's loss asks for: the most from a noise-to-signal ratio of 0.05 on, fewer below.
     Between {
         least: usize,
         most: usize,
     },
 }
 
-/// Noise-to-signal ratio (13 dB) of a student that needs all the tuning it can get.
+/// Loss (13 dB) of a student that needs all the tuning it can get.
 const DISTURBED: f64 = 0.05;
 
 impl Steps {
