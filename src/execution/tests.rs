@@ -102,6 +102,53 @@ fn instruction_sets_agree() {
     }
 }
 
+/// A convolution, BN on it, what `shortcut` adds, and an activation.
+fn chain(channels: usize, size: [usize; 2], shortcut: bool, activation: &str) -> Graph {
+    let sketch = Sketch::new(&[1, 3, size[0], size[1]]).conv("c", "x", (3, channels), 3, 1).norm("n", "c", channels);
+    let sketch = sketch.conv("d", "x", (3, channels), 1, 1).scalar("low", -0.2).scalar("high", 0.3);
+    let sketch = if shortcut { sketch.plain("s", "Add", "d n") } else { sketch.plain("s", "Identity", "n") };
+    let last = if shortcut { "s" } else { "n" };
+    match activation {
+        "Clip" => sketch.plain("y", "Clip", &format!("{last} low high")),
+        "LeakyRelu" => sketch.node("y", "LeakyRelu", last, Attributes::default().float("alpha", 0.3)),
+        _ => sketch.plain("y", activation, last),
+    }
+    .outputs("y")
+}
+
+#[test]
+fn what_is_computed_together_is_what_would_be_computed_apart() {
+    for (channels, size) in [(5, [4, 7]), (1, [3, 300]), (17, [1, 1]), (40, [9, 9])] {
+        for (shortcut, activation) in
+            [(false, "Relu"), (false, "LeakyRelu"), (false, "Clip"), (true, "Relu"), (true, "LeakyRelu"), (true, "Neg")]
+        {
+            let graph = chain(channels, size, shortcut, activation);
+            let value = |name: &str| graph.find_value(name).unwrap();
+            let run = |seeds: &[ValueId], targets: &[ValueId], isa: Isa| {
+                let tape = Tape::compile(&graph, &Request { targets, seeds, input_gradients: true, parameters: &[], isa }).unwrap();
+                let mut lane = tape.lane();
+                tape.load(&mut lane, 0, noise(&graph, 1).inputs[0].sample(0));
+                tape.forward(&mut lane);
+                let output = tape.read(&lane, value("y")).unwrap().to_vec();
+                tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, values, gradient| {
+                    gradient.open().iter_mut().zip(values).for_each(|(g, x)| *g += x + 0.1);
+                });
+                (output, input_gradient(&tape, &lane), tape.step_names().count())
+            };
+            // A value that somebody wants to see is computed by itself.
+            let seeds = [value("c"), value("y")];
+            let apart = if shortcut { vec![value("n"), value("s")] } else { vec![value("n")] };
+            for isa in Isa::available() {
+                let (together, apart) = (run(&seeds, &[], isa), run(&seeds, &apart, isa));
+                assert!(together.2 < apart.2, "{activation} is computed by itself");
+                let close =
+                    |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * a.abs().max(1.0));
+                assert!(close(&together.0, &apart.0) && close(&together.1, &apart.1), "{activation}, {channels} channels, {}", isa.name());
+            }
+        }
+    }
+}
+
 /// Row-major.
 fn input_gradient(tape: &Tape, lane: &Lane) -> Vec<f32> {
     let memory = tape.input_gradient(lane, 0);
