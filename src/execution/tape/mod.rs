@@ -6,6 +6,7 @@
 
 mod compile;
 mod fusion;
+mod memory;
 mod moves;
 mod plan;
 mod slots;
@@ -22,6 +23,7 @@ use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
 pub use compile::in_memory_order;
+use memory::{FEW, Taken, few_or_many, prepare, put_back, take, with_inputs};
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -382,65 +384,4 @@ impl Tape {
     pub fn step_names(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().map(|step| step.name.as_str())
     }
-}
-
-/// Memory of a gradient while a kernel writes it.
-enum Taken {
-    Nothing,
-    Lane(AlignedBuffer),
-    Shared(Vec<f32>),
-}
-
-fn take(place: Option<&GradientPlace>, slots: &mut [AlignedBuffer], gradients: &mut SharedGradients) -> Taken {
-    match place {
-        None => Taken::Nothing,
-        Some(GradientPlace::Lane { slot, .. }) => Taken::Lane(std::mem::take(&mut slots[*slot])),
-        Some(GradientPlace::Shared(index)) => Taken::Shared(gradients.0.get_mut(index).map(std::mem::take).unwrap_or_default()),
-    }
-}
-
-fn put_back(place: Option<&GradientPlace>, memory: Taken, slots: &mut [AlignedBuffer], gradients: &mut SharedGradients) {
-    match (place, memory) {
-        (Some(GradientPlace::Lane { slot, .. }), Taken::Lane(memory)) => slots[*slot] = memory,
-        (Some(GradientPlace::Shared(index)), Taken::Shared(memory)) => {
-            gradients.0.insert(*index, memory);
-        }
-        _ => {}
-    }
-}
-
-fn prepare(step: &mut Step, shared: &[Vec<f32>]) {
-    let inputs = step.inputs.iter().map(|input| match input {
-        Some(Reference::Shared(index)) => Some(shared[*index].as_slice()),
-        _ => None,
-    });
-    let inputs: Vec<Option<&[f32]>> = inputs.collect();
-    step.kernel.prepare(&inputs);
-}
-
-/// Calls `work` with the input slices; omitted inputs are empty.
-fn with_inputs<R>(inputs: &[Option<Reference>], slots: &[AlignedBuffer], shared: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> R) -> R {
-    let slice = |input: &Option<Reference>| -> &[f32] {
-        match input {
-            None => &[],
-            Some(Reference::Lane { slot, len }) => &slots[*slot].values()[..*len],
-            Some(Reference::Shared(index)) => &shared[*index],
-        }
-    };
-    let (mut few, mut many): ([&[f32]; FEW], _) = ([&[]; FEW], Vec::new());
-    let slices = few_or_many(&mut few, &mut many, inputs.len(), || &[]);
-    slices.iter_mut().zip(inputs).for_each(|(place, input)| *place = slice(input));
-    work(slices)
-}
-
-/// Inputs that need no memory of their own.
-const FEW: usize = 8;
-
-/// `count` places: those of `few` if they are enough, else those of `many`.
-fn few_or_many<'a, T>(few: &'a mut [T; FEW], many: &'a mut Vec<T>, count: usize, empty: impl FnMut() -> T) -> &'a mut [T] {
-    if count <= FEW {
-        return &mut few[..count];
-    }
-    many.resize_with(count, empty);
-    many
 }
