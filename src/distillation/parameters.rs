@@ -29,8 +29,8 @@ impl Default for Rates {
 enum Move {
     /// Adds direction × rate × unit (per element).
     Add { unit: Vec<f32> },
-    /// Multiplies by 1 − direction × rate.
-    Multiply { rate: f32 },
+    /// Multiplies by 1 − direction × rate, up to `most`.
+    Multiply { rate: f32, most: f32 },
 }
 
 struct Parameter {
@@ -63,10 +63,10 @@ impl Parameters {
             if let Some(unit) = weight_unit(tape, weight.value, weight.axis, &scale, rates.weight) {
                 moves.insert(weight.value, Move::Add { unit });
             }
-            moves.insert(weight.scale, Move::Multiply { rate: rates.scale });
+            moves.insert(weight.scale, Move::Multiply { rate: rates.scale, most: f32::INFINITY });
         }
         for activation in &student.activations {
-            moves.insert(activation.scale, Move::Multiply { rate: rates.scale });
+            moves.insert(activation.scale, Move::Multiply { rate: rates.scale, most: activation.largest_scale });
         }
         for bias in &student.biases {
             let Some(elements) = tape.parameter(bias.value) else { continue };
@@ -90,9 +90,9 @@ impl Parameters {
                 Move::Add { unit } => {
                     elements.iter_mut().zip(gradient).zip(unit).for_each(|((x, direction), unit)| *x -= factor * *unit * *direction);
                 }
-                Move::Multiply { rate } => {
+                Move::Multiply { rate, most } => {
                     let moved = |direction: f32| (1.0 - factor * *rate * direction).clamp(0.5, 2.0);
-                    elements.iter_mut().zip(gradient).for_each(|(x, direction)| *x *= moved(*direction));
+                    elements.iter_mut().zip(gradient).for_each(|(x, direction)| *x = (*x * moved(*direction)).min(*most));
                 }
             }
         }

@@ -25,6 +25,8 @@ pub struct TunedActivation {
     pub value: ValueId,
     pub original: ValueId,
     pub scale: ValueId,
+    /// Beyond this the pair would hold values that the Clip before it cuts off, and runtimes would keep that Clip, in float.
+    pub largest_scale: f32,
 }
 
 /// A float bias that [`super::seal`] turns into int32 where the target wants it.
@@ -64,7 +66,9 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         for (node, index) in readers {
             graph.set_input(node, index, Some(dequantized));
         }
-        student.activations.push(TunedActivation { value, original: point.value, scale });
+        let bounds = plan.groups.get(point.group).map_or((f32::NEG_INFINITY, f32::INFINITY), |group| group.bounds);
+        let largest_scale = scheme::largest_scale(bounds, params);
+        student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale });
     }
     for point in &plan.weights {
         add_weight(graph, point.value, point.axis, point.node, &mut student)?;

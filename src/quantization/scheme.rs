@@ -24,6 +24,18 @@ pub fn activation(low: f32, high: f32, data_type: DataType, symmetric: bool) -> 
     QuantParams { scale: vec![scale], zero_point: vec![zero_point as i32], axis: None, data_type }
 }
 
+/// The largest scale with which the type and zero point of `params` hold nothing outside `bounds`. A bound of 0 does not
+/// depend on the scale.
+pub fn largest_scale(bounds: (f32, f32), params: &QuantParams) -> f32 {
+    let (least, most) = params.data_type.integer_range().unwrap_or((0.0, 255.0));
+    let zero_point = f64::from(params.zero_point.first().copied().unwrap_or(0));
+    let side = |bound: f32, levels: f64| Some(f64::from(bound) / levels).filter(|scale| *scale > 0.0).unwrap_or(f64::INFINITY);
+    let largest = side(bounds.0, least - zero_point).min(side(bounds.1, most - zero_point));
+    // Rounded down: one step of float32 too much is too much.
+    let rounded = largest as f32;
+    if f64::from(rounded) > largest { rounded.next_down() } else { rounded }
+}
+
 /// Symmetric params of weights with shape `shape`, per channel along `axis`: the largest magnitude becomes ±127.
 pub fn weight(elements: &[f32], shape: &[usize], axis: Option<usize>) -> QuantParams {
     let channels = axis.map_or(1, |axis| shape[axis]);
@@ -60,5 +72,16 @@ mod tests {
     fn dead_channels_get_scale_one() {
         let params = weight(&[1.0, -2.54, 0.0, 0.0], &[2, 2], Some(0));
         assert_eq!(params.scale, [2.54 / 127.0, 1.0]);
+    }
+
+    #[test]
+    fn the_largest_scale_stays_within_a_clip() {
+        let params = activation(0.0, 5.0, DataType::U8, false);
+        let scale = largest_scale((0.0, 6.0), &params);
+        assert!(255.0 * f64::from(scale) <= 6.0 && 255.0 * f64::from(scale.next_up()) > 6.0);
+        assert_eq!(largest_scale((f32::NEG_INFINITY, f32::INFINITY), &params), f32::INFINITY);
+        let symmetric = activation(-1.0, 1.0, DataType::I8, true);
+        assert!((largest_scale((0.0, 6.0), &symmetric) - 6.0 / 127.0).abs() < 1e-8);
+        assert_eq!(largest_scale((-2.0, f32::INFINITY), &symmetric), 2.0 / 128.0);
     }
 }
