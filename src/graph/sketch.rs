@@ -110,8 +110,8 @@ pub fn noise(graph: &Graph, count: usize) -> CalibrationSet {
     CalibrationSet { inputs: graph.inputs.iter().map(samples).collect(), provenance: Provenance::default() }
 }
 
-#[cfg(test)]
 /// Asserts that both graphs compute the same outputs on noise.
+#[cfg(test)]
 pub fn assert_same_function(before: &Graph, after: &Graph) {
     let set = noise(before, 3);
     let run = |graph: &Graph| evaluate(graph, &graph.outputs, &set, &execution::Config::default()).unwrap();
