@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, ValueId, known_shape};
-use crate::ops::{self, operator::Layout};
+use crate::ops;
 use crate::passes::single_sample;
 use crate::tensor::TensorData;
 
@@ -148,9 +148,4 @@ fn batch_normalization(node: &Node, inputs: &[Option<Tensor>]) -> candle_core::R
     let factor = (scale / (variance + f64::from(epsilon))?.sqrt()?)?;
     let shift = (bias - (mean * &factor)?)?;
     x.broadcast_mul(&factor.reshape(shape.clone())?)?.broadcast_add(&shift.reshape(shape)?)
-}
-
-/// The row-major order that this engine uses, for comparing with the tape.
-pub fn row_major(memory: &[f32], layout: &Layout) -> Vec<f32> {
-    layout.offsets().into_iter().map(|offset| memory[offset]).collect()
 }

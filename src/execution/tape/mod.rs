@@ -201,11 +201,6 @@ impl Tape {
         Lane { slots: self.slot_sizes.iter().map(|size| AlignedBuffer::new(*size)).collect(), scratch: vec![0.0; self.scratch] }
     }
 
-    /// f32 elements of one lane.
-    pub fn lane_len(&self) -> usize {
-        self.slot_sizes.iter().sum::<usize>() + self.scratch
-    }
-
     /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
     pub fn load(&self, lane: &mut Lane, input: usize, elements: &[f32]) {
         let TapeInput { slot, offsets, .. } = &self.inputs[input];
