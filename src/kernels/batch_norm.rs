@@ -1,39 +1,12 @@
 //! BatchNormalization with fixed statistics, the shortcut added after it and the activation behind both, in one pass.
 
 use super::Isa;
+use super::activation::{Activation, Clip, Function, Identity, LeakyRelu, Relu};
 use super::traversal::{Traversal, axis_strides};
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 
 /// Shortest run of channels worth a loop of its own: shorter ones are repeated side by side.
 const RUN: usize = 128;
-
-/// A function of one number that is linear in pieces.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    Identity,
-    /// z where z > 0, 0 elsewhere; the derivative at 0 is 0.
-    Relu,
-    /// z where z ≥ 0, alpha · z below.
-    LeakyRelu {
-        alpha: f32,
-    },
-    /// min(max(z, low), high).
-    Clip {
-        low: f32,
-        high: f32,
-    },
-}
-
-impl Activation {
-    /// Whether the derivative can be told from the result alone.
-    pub fn is_told_by_output(self) -> bool {
-        match self {
-            Activation::Identity | Activation::Relu => true,
-            Activation::LeakyRelu { alpha } => alpha > 0.0,
-            Activation::Clip { .. } => false,
-        }
-    }
-}
 
 /// y = f(x · a + b + r) with a = scale / √(variance + ε) and b = bias − mean · a, per channel along dimension 1.
 /// Inputs: (x, scale, bias, mean, variance) and r, if there is a shortcut; the four vectors must be shared by all images,
@@ -264,73 +237,6 @@ fn pull<const FROM_OUTPUT: bool, const SCALED: bool, const ACCUMULATE: bool>(
         let through = g[i] * function.slope(if FROM_OUTPUT { known[i] } else { known[i] * a[i] + b[i] });
         let part = if SCALED { through * a[i] } else { through };
         target[i] = if ACCUMULATE { target[i] + part } else { part };
-    }
-}
-
-trait Function: Copy {
-    fn value(self, z: f32) -> f32;
-    /// The derivative at z, or where the result is `z`.
-    fn slope(self, z: f32) -> f32;
-}
-
-#[derive(Clone, Copy)]
-struct Identity;
-
-impl Function for Identity {
-    #[inline(always)]
-    fn value(self, z: f32) -> f32 {
-        z
-    }
-
-    #[inline(always)]
-    fn slope(self, _: f32) -> f32 {
-        1.0
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Relu;
-
-impl Function for Relu {
-    #[inline(always)]
-    fn value(self, z: f32) -> f32 {
-        if z > 0.0 { z } else { 0.0 }
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        if z > 0.0 { 1.0 } else { 0.0 }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct LeakyRelu(f32);
-
-impl Function for LeakyRelu {
-    #[inline(always)]
-    fn value(self, z: f32) -> f32 {
-        if z >= 0.0 { z } else { self.0 * z }
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        if z >= 0.0 { 1.0 } else { self.0 }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Clip(f32, f32);
-
-impl Function for Clip {
-    #[inline(always)]
-    fn value(self, z: f32) -> f32 {
-        let raised = if z < self.0 { self.0 } else { z };
-        if raised > self.1 { self.1 } else { raised }
-    }
-
-    #[inline(always)]
-    fn slope(self, z: f32) -> f32 {
-        if z >= self.0 && z <= self.1 { 1.0 } else { 0.0 }
     }
 }
 

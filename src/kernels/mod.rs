@@ -1,5 +1,6 @@
 //! Arithmetic on plain slices: slices in, slices out, nothing known of graphs or operators.
 
+mod activation;
 mod aligned;
 pub mod batch_norm;
 mod convolution;
@@ -24,8 +25,8 @@ pub mod traversal;
 pub mod variadic;
 mod window;
 
+pub use activation::{Activated, Activation};
 pub use aligned::{AlignedBuffer, SLACK, align};
-pub use batch_norm::Activation;
 pub use convolution::Convolution;
 pub use fake_quantization::FakeQuantization;
 pub use isa::Isa;

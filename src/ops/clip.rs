@@ -89,7 +89,7 @@ impl Elementwise<1> for Bounds {
 
     #[inline(always)]
     fn slope(&self, _operand: usize, [x]: [f32; 1], _: f32) -> f32 {
-        if x >= self.low && x <= self.high { 1.0 } else { 0.0 }
+        if x > self.low && x < self.high { 1.0 } else { 0.0 }
     }
 }
 

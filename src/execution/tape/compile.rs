@@ -8,8 +8,8 @@ use super::plan::{Draft, DraftStep, Place};
 use super::{Request, Tape};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, known_shape};
-use crate::kernels::FakeQuantization;
 use crate::kernels::batch_norm::BatchNorm;
+use crate::kernels::{Activated, Activation, FakeQuantization};
 use crate::ops::operator::{Implementation, Kernel, Layout, Operand, Refusal, Site};
 use crate::ops::{BatchNormalization, QuantizeLinear};
 use crate::tensor::{DataType, TensorData};
@@ -20,6 +20,22 @@ struct Entry {
     place: Place,
     layout: Layout,
     needs_gradient: bool,
+}
+
+/// What goes into a step and comes out.
+struct Call {
+    entries: Vec<Option<Entry>>,
+    operands: Vec<Option<Operand>>,
+    outputs: Vec<ValueId>,
+    layouts: Vec<Layout>,
+    /// Whether no image takes part.
+    shared: bool,
+}
+
+impl Call {
+    fn site<'a>(&'a self, request: &Request<'_>) -> Site<'a> {
+        Site { inputs: &self.operands, outputs: &self.layouts, isa: request.isa }
+    }
 }
 
 pub(super) struct Compiler<'a> {
@@ -41,9 +57,10 @@ pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
         if compiler.fusion.absorbed.contains(&id) || compiler.depends_on_refused(node) {
             continue;
         }
-        let added = match compiler.fusion.chains.get(&id).copied() {
-            Some(chain) => compiler.add_chain(node, chain),
-            None => compiler.add_node(node),
+        let added = match (compiler.fusion.chains.get(&id).copied(), compiler.fusion.activated.get(&id).copied()) {
+            (Some(chain), _) => compiler.add_chain(node, chain),
+            (None, Some((producer, activation))) => compiler.add_activated(graph.node(producer), node, activation),
+            (None, None) => compiler.add_node(node),
         };
         if let Err(refusal) = added {
             compiler.refusals.push(format!("node `{}` ({}): {refusal}", node.name, node.operator.name()));
@@ -97,11 +114,14 @@ impl Compiler<'_> {
 
     /// True if an input is missing because its own node was refused; only the first refusal is worth telling.
     fn depends_on_refused(&self, node: &Node) -> bool {
-        let made = |value: &ValueId| {
-            let known = self.entries.contains_key(value) || self.graph.constant(*value).is_some();
-            known || self.graph.value(*value).producer.is_some_and(|producer| self.fusion.absorbed.contains(&producer))
-        };
-        !self.refusals.is_empty() && !node.inputs.iter().flatten().all(made)
+        !self.refusals.is_empty() && !node.inputs.iter().flatten().all(|value| self.is_made(*value))
+    }
+
+    fn is_made(&self, value: ValueId) -> bool {
+        let absorbed = || self.graph.producer(value).filter(|(id, _)| self.fusion.absorbed.contains(id));
+        self.entries.contains_key(&value)
+            || self.graph.constant(value).is_some()
+            || absorbed().is_some_and(|(_, node)| node.inputs.iter().flatten().all(|input| self.is_made(*input)))
     }
 
     /// The value's entry; constants get theirs when first asked for.
@@ -124,28 +144,42 @@ impl Compiler<'_> {
     }
 
     fn add_node(&mut self, node: &Node) -> Result<(), Refusal> {
-        let (inputs, quantizer) = match node.input(0).and_then(|value| self.graph.producer(value)) {
-            Some((id, quantizer)) if self.fusion.absorbed.contains(&id) => (quantizer.inputs.clone(), Some(quantizer)),
-            _ => (node.inputs.clone(), None),
+        let before = node.input(0).and_then(|value| self.graph.producer(value)).filter(|(id, _)| self.fusion.absorbed.contains(id));
+        let quantizer = before.and_then(|(_, before)| Some((before, before.is::<QuantizeLinear>()?)));
+        let call = self.call(quantizer.map_or(&node.inputs, |(node, _)| &node.inputs), &node.outputs)?;
+        let implementation = match quantizer {
+            Some((_, quantizer)) => fake_quantization(quantizer, &call, self.request)?,
+            None => node.operator.implement(&call.site(self.request))?,
         };
+        self.add_steps(&node.name, implementation, &call)
+    }
+
+    /// `producer` and the activation `last` behind it, as one step if the producer's kernel lets its result be overwritten.
+    fn add_activated(&mut self, producer: &Node, last: &Node, activation: Activation) -> Result<(), Refusal> {
+        let call = self.call(&producer.inputs, &last.outputs)?;
+        match (producer.operator.implement(&call.site(self.request))?, call.layouts.first()) {
+            (Implementation::Compute(kernel), Some(layout)) if !kernel.backward_needs_output() => {
+                let kernel = Activated::new(kernel, activation, layout.len(), self.request.isa);
+                self.add_steps(&last.name, Implementation::Compute(Box::new(kernel)), &call)
+            }
+            _ => self.add_node(producer).and_then(|()| self.add_node(last)),
+        }
+    }
+
+    fn call(&mut self, inputs: &[Option<ValueId>], outputs: &[Option<ValueId>]) -> Result<Call, Refusal> {
         let mut entries: Vec<Option<Entry>> = Vec::with_capacity(inputs.len());
-        for value in &inputs {
+        for value in inputs {
             entries.push(value.map(|value| self.entry(value)).transpose()?);
         }
         self.separate_repeated(&mut entries)?;
         let shared = entries.iter().flatten().all(|entry| matches!(entry.place, Place::Shared(_)));
-        let layout_of = |shape: Vec<usize>| if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) };
-        let mut outputs = Vec::new();
-        for output in node.outputs.iter().flatten() {
-            outputs.push((*output, layout_of(self.shape(*output)?)));
+        let outputs: Vec<ValueId> = outputs.iter().flatten().copied().collect();
+        let mut layouts = Vec::with_capacity(outputs.len());
+        for output in &outputs {
+            let shape = self.shape(*output)?;
+            layouts.push(if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) });
         }
-        let operands = self.operands(&inputs, &entries);
-        let layouts: Vec<Layout> = outputs.iter().map(|(_, layout)| layout.clone()).collect();
-        let implementation = match quantizer {
-            Some(quantizer) => fake_quantization(quantizer, &operands, &layouts, self.request)?,
-            None => node.operator.implement(&Site { inputs: &operands, outputs: &layouts, isa: self.request.isa })?,
-        };
-        self.add_steps(&node.name, implementation, &entries, &outputs, shared)
+        Ok(Call { operands: self.operands(inputs, &entries), entries, outputs, layouts, shared })
     }
 
     /// The step that ends with `last`.
@@ -184,17 +218,12 @@ impl Compiler<'_> {
         inputs.iter().zip(entries).map(operand).collect()
     }
 
-    fn add_steps(
-        &mut self,
-        name: &str,
-        implementation: Implementation,
-        inputs: &[Option<Entry>],
-        outputs: &[(ValueId, Layout)],
-        shared: bool,
-    ) -> Result<(), Refusal> {
+    fn add_steps(&mut self, name: &str, implementation: Implementation, call: &Call) -> Result<(), Refusal> {
+        let Call { entries: inputs, shared, .. } = call;
+        let mut outputs = call.outputs.iter().zip(&call.layouts);
         match implementation {
             Implementation::Constant(tensors) => {
-                for ((value, layout), tensor) in outputs.iter().zip(tensors) {
+                for ((value, layout), tensor) in outputs.zip(tensors) {
                     let elements = constant_elements(&tensor, layout)?;
                     let place = Place::Shared(self.draft.add_shared(elements));
                     let layout = Layout::parameter(&layout.shape);
@@ -203,14 +232,14 @@ impl Compiler<'_> {
             }
             Implementation::Move { maps, fill } => {
                 let layouts: Vec<Option<&Layout>> = inputs.iter().map(|entry| entry.as_ref().map(|entry| &entry.layout)).collect();
-                for ((value, layout), map) in outputs.iter().zip(&maps) {
+                for ((value, layout), map) in outputs.zip(&maps) {
                     let kernel = Move::new(map, fill as f32, &layouts, layout).ok_or("its index map is out of range")?;
-                    self.add_step(name, Box::new(kernel), inputs, *value, layout, shared);
+                    self.add_step(name, Box::new(kernel), inputs, *value, layout, *shared);
                 }
             }
             Implementation::Compute(kernel) => {
-                let (value, layout) = outputs.first().ok_or("it has no output")?;
-                self.add_step(name, kernel, inputs, *value, layout, shared);
+                let (value, layout) = outputs.next().ok_or("it has no output")?;
+                self.add_step(name, kernel, inputs, *value, layout, *shared);
             }
         }
         Ok(())
@@ -251,18 +280,14 @@ impl Compiler<'_> {
     }
 }
 
-fn fake_quantization(
-    quantizer: &Node,
-    operands: &[Option<Operand>],
-    layouts: &[Layout],
-    request: &Request<'_>,
-) -> Result<Implementation, Refusal> {
-    let operator = quantizer.is::<QuantizeLinear>().ok_or("not a quantizer")?;
-    let [Some(x), Some(scale), Some(zero_point)] = operands else { return Err("a quantizer needs scale and zero point".into()) };
+fn fake_quantization(operator: &QuantizeLinear, call: &Call, request: &Request<'_>) -> Result<Implementation, Refusal> {
+    let [Some(x), Some(scale), Some(zero_point)] = call.operands.as_slice() else {
+        return Err("a quantizer needs scale and zero point".into());
+    };
     let range = zero_point.data_type.integer_range().ok_or_else(|| format!("cannot quantize to {}", zero_point.data_type))?;
     let axis = if operator.axis < 0 { operator.axis + x.layout.shape.len() as i64 } else { operator.axis };
     let axis = (scale.layout.len() > 1).then_some(axis as usize);
-    let output = layouts.first().ok_or("it has no output")?;
+    let output = call.layouts.first().ok_or("it has no output")?;
     if *output != x.layout {
         return Err("a quantizer may not change the layout".into());
     }

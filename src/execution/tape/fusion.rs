@@ -14,6 +14,8 @@ pub(super) struct Fusion {
     pub absorbed: HashSet<NodeId>,
     /// By the last node.
     pub chains: HashMap<NodeId, NormChain>,
+    /// Activations, by node, and what they work on where it lies.
+    pub activated: HashMap<NodeId, (NodeId, Activation)>,
 }
 
 /// A BatchNormalization, what is added to its output, and the activation after that.
@@ -44,6 +46,15 @@ impl Fusion {
             {
                 fusion.absorbed.extend(before);
                 fusion.chains.insert(*last, chain);
+            }
+        }
+        for id in needed {
+            if let Some((last, activation)) = search.activation_behind(*id)
+                && [*id, last].iter().all(|id| !fusion.absorbed.contains(id) && !fusion.chains.contains_key(id))
+                && !fusion.activated.contains_key(id)
+            {
+                fusion.absorbed.insert(*id);
+                fusion.activated.insert(last, (*id, activation));
             }
         }
         fusion
@@ -101,6 +112,16 @@ impl<'a> Search<'a> {
             chain.activation = activation;
         }
         (nodes.len() > 1).then_some((nodes, chain))
+    }
+
+    /// The only reader of `id`, if it is an activation that can work where its input lies.
+    fn activation_behind(&self, id: NodeId) -> Option<(NodeId, Activation)> {
+        let node = self.graph.node(id);
+        let quantizes = node.is::<QuantizeLinear>().is_some() || node.is::<DequantizeLinear>().is_some();
+        node.inputs.iter().flatten().find(|input| !quantizes && self.flowing.contains(input))?;
+        let (last, reader) = self.sole_reader(node)?;
+        let activation = self.activation(reader).filter(|activation| activation.is_told_by_output())?;
+        (reader.input(0) == node.output(0)).then_some((last, activation))
     }
 
     fn is_fixed(&self, value: ValueId) -> bool {
