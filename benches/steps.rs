@@ -68,6 +68,7 @@ fn synthesis_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duration> 
         samples: images,
         batch: images,
         steps: steps + 1,
+        sufficient: None,
         seed: 0,
         input_range: InputRange::Given(PixelRange::imagenet()),
         execution: execution::Config::default(),

@@ -139,6 +139,7 @@ fn samples(
         samples: config.images.unwrap_or(budget.images).max(2),
         batch: budget.batch,
         steps: config.steps.unwrap_or(budget.steps),
+        sufficient: config.steps.is_none().then(|| synthesis::Config::sufficient(budget.batch)),
         seed: config.seed,
         input_range: config.input_range.clone(),
         execution: config.execution,

@@ -184,6 +184,7 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
         samples: request.images.unwrap_or(budget.images),
         batch: budget.batch,
         steps: request.steps.unwrap_or(budget.steps),
+        sufficient: request.steps.is_none().then(|| synthesis::Config::sufficient(budget.batch)),
         seed: request.seed,
         input_range: request.input_range.clone(),
         execution: request.execution,
@@ -304,7 +305,7 @@ fn expected_inputs(
 
 /// What pixels 0 and 255 are to the model, from its first BatchNormalization.
 fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
-    let config = synthesis::Config { samples: 2, batch: 2, steps: 0, seed: 0, input_range: InputRange::Auto, execution };
+    let config = synthesis::Config { samples: 2, batch: 2, steps: 0, sufficient: None, seed: 0, input_range: InputRange::Auto, execution };
     let found = synthesis::synthesize(graph, &config, &Silent)?;
     let names = range_names(&found.inputs);
     match found.loss {

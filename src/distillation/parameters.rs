@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::emit::Student;
-use crate::execution::adam::Adam;
+use crate::execution::adam::{Adam, Decay};
 use crate::execution::tape::Tape;
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
@@ -75,7 +75,7 @@ impl Parameters {
         }
         let mut parameters: Vec<Parameter> = moves
             .into_iter()
-            .filter_map(|(value, how)| Some(Parameter { value, adam: Adam::new(tape.parameter(value)?.len()), how }))
+            .filter_map(|(value, how)| Some(Parameter { value, adam: Adam::new(tape.parameter(value)?.len(), Decay::USUAL), how }))
             .collect();
         parameters.sort_by_key(|parameter| parameter.value);
         Parameters(parameters)

@@ -9,37 +9,48 @@ use crate::kernels::Isa;
 pub struct Adam {
     first: Vec<f32>,
     second: Vec<f32>,
+    decay: Decay,
     step: i32,
 }
 
-const BETA: (f32, f32) = (0.9, 0.999);
+/// How much of the first and second moment each step keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decay(pub f32, pub f32);
+
+impl Decay {
+    /// As published.
+    pub const USUAL: Decay = Decay(0.9, 0.999);
+    /// For gradients that turn with every step, as they do under random shifts.
+    pub const SHORT: Decay = Decay(0.5, 0.9);
+}
 
 impl Adam {
-    pub fn new(len: usize) -> Self {
-        Adam { first: vec![0.0; len], second: vec![0.0; len], step: 0 }
+    pub fn new(len: usize, decay: Decay) -> Self {
+        Adam { first: vec![0.0; len], second: vec![0.0; len], decay, step: 0 }
     }
 
     /// Turns `gradient` into directions: every value is to move by −(learning rate) × direction, where |direction| is
     /// about 1.
     pub fn direct(&mut self, gradient: &mut [f32], isa: Isa) {
         self.step += 1;
-        let correction = (1.0 / (1.0 - BETA.0.powi(self.step)), 1.0 / (1.0 - BETA.1.powi(self.step)).sqrt());
-        let (first, second) = (&mut self.first, &mut self.second);
+        let Decay(of_first, of_second) = self.decay;
+        let correction = (1.0 / (1.0 - of_first.powi(self.step)), 1.0 / (1.0 - of_second.powi(self.step)).sqrt());
+        let (decay, first, second) = (self.decay, &mut self.first, &mut self.second);
         isa.run(
             #[inline(always)]
-            || direct(gradient, first, second, correction),
+            || direct(gradient, first, second, decay, correction),
         );
     }
 }
 
 #[inline(always)]
-fn direct(gradient: &mut [f32], first: &mut [f32], second: &mut [f32], correction: (f32, f32)) {
+fn direct(gradient: &mut [f32], first: &mut [f32], second: &mut [f32], decay: Decay, correction: (f32, f32)) {
     let n = gradient.len();
     let (first, second) = (&mut first[..n], &mut second[..n]);
     for i in 0..n {
         let g = gradient[i];
-        first[i] += (1.0 - BETA.0) * (g - first[i]);
-        second[i] += (1.0 - BETA.1) * (g * g - second[i]);
+        first[i] += (1.0 - decay.0) * (g - first[i]);
+        second[i] += (1.0 - decay.1) * (g * g - second[i]);
         gradient[i] = first[i] * correction.0 / (second[i].sqrt() * correction.1 + 1e-12);
     }
 }
@@ -57,7 +68,7 @@ mod tests {
 
     #[test]
     fn finds_the_minimum_of_a_parabola() {
-        let (mut x, mut adam) = (vec![3.0f32, -2.0], Adam::new(2));
+        let (mut x, mut adam) = (vec![3.0f32, -2.0], Adam::new(2, Decay::USUAL));
         for step in 0..400 {
             let mut gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
             adam.direct(&mut gradient, Isa::detect());

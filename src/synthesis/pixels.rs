@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::input::{Augmentation, Input};
 use super::loss::{Gaussian, StatisticsLoss};
 use crate::error::{Error, Result};
-use crate::execution::adam::{Adam, cosine};
+use crate::execution::adam::{Adam, Decay, cosine};
 use crate::execution::tape::{ChannelSums, Lane, Tape, in_memory_order};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
@@ -35,7 +35,12 @@ pub struct Pixels<'a> {
     pub loss: &'a dyn StatisticsLoss,
     pub inputs: &'a [Input],
     pub isa: Isa,
+    /// Distance at which no more steps are taken.
+    pub sufficient: Option<f64>,
 }
+
+/// Steps whose mean distance is held against what is sufficient.
+const WINDOW: usize = 8;
 
 /// What all samples of a batch share.
 struct Frame {
@@ -79,6 +84,12 @@ impl Pixels<'_> {
             let pulls = self.forward(&mut samples, &frame, &mut losses);
             self.backward(&mut samples, &frame, &pulls, cosine(step, steps));
             on_step(losses.last().copied().unwrap_or(0.0))?;
+            let near = |sufficient: f64| {
+                losses.len() >= WINDOW && losses[losses.len() - WINDOW..].iter().sum::<f64>() <= WINDOW as f64 * sufficient
+            };
+            if self.sufficient.is_some_and(near) {
+                break;
+            }
         }
         for (elements, sample) in initial.iter_mut().zip(samples) {
             for ((elements, memory), layout) in elements.iter_mut().zip(sample.elements).zip(&frame.layouts) {
@@ -96,7 +107,7 @@ impl Pixels<'_> {
     }
 
     fn sample(&self, elements: &[Vec<f32>], frame: &Frame) -> Sample {
-        let adam = elements.iter().map(|elements| Adam::new(elements.len())).collect();
+        let adam = elements.iter().map(|elements| Adam::new(elements.len(), Decay::SHORT)).collect();
         let channels = self.sites.iter().map(|site| site.stored.len());
         Sample {
             lane: self.tape.lane(),
@@ -199,7 +210,7 @@ impl Pixels<'_> {
 }
 
 /// Largest step of a pixel, as a part of its range.
-const REACH: f32 = 0.025;
+const REACH: f32 = 0.035;
 
 #[inline(always)]
 fn descend(elements: &mut [f32], directions: &[f32], low: &[f32], high: &[f32], rate: f32) {

@@ -8,7 +8,7 @@ use crate::progress::Silent;
 
 fn config(steps: usize, seed: u64) -> Config {
     let input_range = "-2,2".parse::<InputRange>().unwrap();
-    Config { samples: 12, batch: 8, steps, seed, input_range, execution: execution::Config::default() }
+    Config { samples: 12, batch: 8, steps, sufficient: None, seed, input_range, execution: execution::Config::default() }
 }
 
 #[test]
@@ -18,6 +18,16 @@ fn statistics_come_nearer_and_pixels_stay_in_range() {
     assert!(after < 0.5 * before, "{before} became {after}");
     assert_eq!((found.set.len(), found.steps), (12, 120));
     assert!(found.set.inputs[0].elements.iter().all(|x| (-2.0..=2.0).contains(x)));
+}
+
+#[test]
+fn a_batch_that_is_near_enough_takes_no_more_steps() {
+    let within = |distance: f64| synthesize(&Sketch::residual(), &Config { sufficient: Some(distance), ..config(60, 0) }, &Silent).unwrap();
+    let all = within(0.0);
+    let (_, end) = all.loss.unwrap();
+    let some = within(2.0 * end);
+    assert!(all.steps == 120 && (16..120).contains(&some.steps), "{} of {}", some.steps, all.steps);
+    assert!(some.loss.unwrap().1 < 4.0 * end);
 }
 
 #[test]
