@@ -193,6 +193,61 @@ fn an_activation_works_where_its_input_lies() {
     }
 }
 
+/// Each operator, what it reads, its attributes, and the shape of x.
+fn linear_maps() -> Vec<(&'static str, &'static str, Attributes, &'static [usize])> {
+    let none = Attributes::default;
+    let resize = |mode: &str, coordinates: &str| none().string("mode", mode).string("coordinate_transformation_mode", coordinates);
+    vec![
+        ("Resize", "x - twice", resize("nearest", "asymmetric").string("nearest_mode", "floor"), &[1, 3, 1, 1]),
+        ("Resize", "x - twice", resize("linear", "half_pixel"), &[1, 17, 3, 2]),
+        ("Resize", "x - - sizes", resize("linear", "align_corners"), &[1, 3, 4, 5]),
+        ("Resize", "x - - sizes", resize("nearest", "half_pixel"), &[1, 1, 7, 2]),
+        ("Concat", "x x r", none().int("axis", 1), &[1, 5, 2, 3]),
+        ("Concat", "x x", none().int("axis", -1), &[1, 3, 1, 1]),
+        ("Slice", "x starts ends axes steps", none(), &[1, 3, 5, 7]),
+        ("Transpose", "x", none().ints("perm", &[0, 3, 1, 2]), &[1, 17, 3, 2]),
+        ("Pad", "x pads", none().string("mode", "reflect"), &[1, 3, 4, 3]),
+        ("Pad", "x pads", none(), &[1, 3, 4, 3]),
+        ("DepthToSpace", "x", none().int("blocksize", 2), &[1, 12, 1, 3]),
+        ("Expand", "x expanded", none(), &[1, 3, 1, 1]),
+        ("Gather", "x places", none().int("axis", 2), &[1, 3, 4, 5]),
+        ("Flatten", "x", none(), &[1, 3, 4, 5]),
+        ("Squeeze", "x", none(), &[1, 5, 1, 1]),
+        ("ReduceMean", "x", none().ints("axes", &[2, 3]), &[1, 17, 3, 5]),
+    ]
+}
+
+/// For a linear map A with A(0) = b, the gradient of Σ w·(A x) is Aᵀw: its product with x is Σ w·(A x − b).
+#[test]
+fn operators_that_move_elements_bring_gradients_back() {
+    for (operator, inputs, attributes, shape) in linear_maps() {
+        let sketch = Sketch::new(shape).weights("r", &[1, 2, 2, 3], 1.0).integers("starts", &[-1, 0]).integers("ends", &[0, 5]);
+        let sketch = sketch.integers("axes", &[3, 2]).integers("steps", &[-2, 2]).integers("pads", &[0, 0, 2, 1, 0, 0, 0, 2]);
+        let sketch =
+            sketch.integers("expanded", &[1, 3, 2, 5]).integers("places", &[3, 0, 3]).integers("sizes", &[1, shape[1] as i64, 3, 8]);
+        let sketch = sketch.constant("twice", crate::tensor::TensorData::vector(vec![1.0f32, 1.0, 2.0, 2.0]));
+        let graph = sketch.node("y", operator, inputs, attributes).outputs("y");
+        let y = graph.find_value("y").unwrap();
+        for isa in Isa::available() {
+            let tape = Tape::compile(&graph, &Request { targets: &[], seeds: &[y], input_gradients: true, parameters: &[], isa }).unwrap();
+            let mut lane = tape.lane();
+            let mut total = |x: &[f32]| {
+                tape.load(&mut lane, 0, x);
+                tape.forward(&mut lane);
+                tape.read(&lane, y).unwrap().iter().enumerate().map(|(i, y)| f64::from(*y) * f64::from(weight(0, i))).sum::<f64>()
+            };
+            let noise = noise(&graph, 1);
+            let x = noise.inputs[0].sample(0);
+            let wanted = total(x) - total(&vec![0.0; x.len()]);
+            tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, _, gradient| {
+                gradient.open().iter_mut().enumerate().for_each(|(i, g)| *g += weight(0, i));
+            });
+            let found: f64 = input_gradient(&tape, &lane).iter().zip(x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum();
+            assert!((found - wanted).abs() <= 1e-4 * wanted.abs().max(1.0), "{operator} on {}: {found}, not {wanted}", isa.name());
+        }
+    }
+}
+
 /// Row-major.
 fn input_gradient(tape: &Tape, lane: &Lane) -> Vec<f32> {
     let memory = tape.input_gradient(lane, 0);

@@ -36,13 +36,16 @@ impl Sketch {
         self
     }
 
-    pub fn scalar(mut self, name: &str, element: f32) -> Self {
-        self.graph.add_constant(name, TensorData::scalar(element));
-        self
+    pub fn scalar(self, name: &str, element: f32) -> Self {
+        self.constant(name, TensorData::scalar(element))
     }
 
-    pub fn integers(mut self, name: &str, elements: &[i64]) -> Self {
-        self.graph.add_constant(name, TensorData::vector(elements.to_vec()));
+    pub fn integers(self, name: &str, elements: &[i64]) -> Self {
+        self.constant(name, TensorData::vector(elements.to_vec()))
+    }
+
+    pub fn constant(mut self, name: &str, tensor: TensorData) -> Self {
+        self.graph.add_constant(name, tensor);
         self
     }
 

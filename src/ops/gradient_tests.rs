@@ -106,6 +106,16 @@ fn pools() {
 }
 
 #[test]
+fn swings() {
+    for shape in [[1, 3, 2, 2], [1, 17, 3, 5]] {
+        for offset in [[0.0, 2.0], [1.0, 0.0], [2.0, 1.0]] {
+            let offset = Input { constant: true, ..Input::new(&[2], offset.to_vec()).shared() };
+            check_gradient("Swing", &super::Swing, &[Some(Input::distinct(&shape, 1)), Some(offset)], 4e-3);
+        }
+    }
+}
+
+#[test]
 fn the_first_of_equal_maxima_takes_the_gradient() {
     let inputs = [Some(Input::new(&[1, 1, 2, 2], vec![1.0; 4]))];
     let attributes = none().ints("kernel_shape", &[2, 2]);
