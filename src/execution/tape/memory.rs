@@ -1,7 +1,56 @@
-//! Slices for kernels out of slots, and back.
+//! Buffers: who owns them, and slices for kernels out of slots and back.
 
-use super::{GradientPlace, Reference, SharedGradients, Step};
+use std::sync::PoisonError;
+
+use super::{GradientPlace, Reference, SharedGradients, Step, Tape};
 use crate::kernels::AlignedBuffer;
+
+/// The buffers of one sample. Those that a pass leaves behind for nobody are lent while it runs.
+pub struct Lane {
+    pub(super) slots: Vec<AlignedBuffer>,
+    pub(super) scratch: Vec<f32>,
+}
+
+/// Buffers of a pass: as many exist as passes have run at once.
+pub(super) struct Workspace {
+    slots: Vec<AlignedBuffer>,
+    scratch: Vec<f32>,
+}
+
+impl Workspace {
+    fn swap(&mut self, lane: &mut Lane, kept: usize) {
+        lane.slots[kept..].swap_with_slice(&mut self.slots);
+        std::mem::swap(&mut lane.scratch, &mut self.scratch);
+    }
+}
+
+impl Tape {
+    /// Buffers for one sample.
+    pub fn lane(&self) -> Lane {
+        let mut slots: Vec<AlignedBuffer> = self.slot_sizes[..self.kept_slots].iter().map(|size| AlignedBuffer::new(*size)).collect();
+        slots.resize_with(self.slot_sizes.len(), AlignedBuffer::default);
+        Lane { slots, scratch: Vec::new() }
+    }
+
+    pub(super) fn new_workspace(&self) -> Workspace {
+        let slots = self.slot_sizes[self.kept_slots..].iter().map(|size| AlignedBuffer::new(*size)).collect();
+        Workspace { slots, scratch: vec![0.0; self.scratch] }
+    }
+
+    pub(super) fn put_workspace(&self, workspace: Workspace) {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    }
+
+    /// Runs `pass` on a lane with all its buffers.
+    pub(super) fn equipped(&self, lane: &mut Lane, pass: impl FnOnce(&mut Lane)) {
+        let free = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut workspace = free.unwrap_or_else(|| self.new_workspace());
+        workspace.swap(lane, self.kept_slots);
+        pass(lane);
+        workspace.swap(lane, self.kept_slots);
+        self.put_workspace(workspace);
+    }
+}
 
 /// Memory of a gradient while a kernel writes it.
 pub(super) enum Taken {

@@ -13,17 +13,19 @@ mod slots;
 mod statistics;
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
-use crate::kernels::{AlignedBuffer, Isa};
+use crate::kernels::Isa;
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
 pub use compile::in_memory_order;
-use memory::{FEW, Taken, few_or_many, prepare, put_back, take, with_inputs};
+pub use memory::Lane;
+use memory::{FEW, Taken, Workspace, few_or_many, prepare, put_back, take, with_inputs};
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -99,17 +101,14 @@ pub struct Tape {
     /// Shared values that get a gradient from lanes.
     shared_with_gradient: Vec<usize>,
     slot_sizes: Vec<usize>,
+    /// The first slots belong to the lane, the others to whoever runs it.
+    kept_slots: usize,
+    workspaces: Mutex<Vec<Workspace>>,
     inputs: Vec<TapeInput>,
     readable: HashMap<ValueId, (Reference, Layout)>,
     parameters: HashMap<ValueId, (usize, Layout)>,
     scratch: usize,
     seed_values: Vec<ValueId>,
-}
-
-/// The buffers of one sample.
-pub struct Lane {
-    slots: Vec<AlignedBuffer>,
-    scratch: Vec<f32>,
 }
 
 /// Gradients of shared values, summed over the samples of one group.
@@ -128,6 +127,8 @@ impl Tape {
         let mut tape = compile::compile(graph, request)?;
         tape.prepare(|_| true);
         tape.release();
+        let first = tape.new_workspace();
+        tape.put_workspace(first);
         Ok(tape)
     }
 
@@ -196,11 +197,6 @@ impl Tape {
         self.shared.iter_mut().zip(read).filter(|(_, read)| !read).for_each(|(elements, _)| *elements = Vec::new());
     }
 
-    /// Buffers for one sample.
-    pub fn lane(&self) -> Lane {
-        Lane { slots: self.slot_sizes.iter().map(|size| AlignedBuffer::new(*size)).collect(), scratch: vec![0.0; self.scratch] }
-    }
-
     /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
     pub fn load(&self, lane: &mut Lane, input: usize, elements: &[f32]) {
         let TapeInput { slot, offsets, .. } = &self.inputs[input];
@@ -227,6 +223,10 @@ impl Tape {
 
     /// Calls `visit(seed number, elements)` for every seed as soon as it is computed.
     pub fn forward_with(&self, lane: &mut Lane, visit: &mut dyn FnMut(usize, &[f32])) {
+        self.equipped(lane, |lane| self.run_forward(lane, visit));
+    }
+
+    fn run_forward(&self, lane: &mut Lane, visit: &mut dyn FnMut(usize, &[f32])) {
         let Lane { slots, scratch } = lane;
         for input in &self.inputs {
             if let Some(seed) = input.seed {
@@ -264,6 +264,10 @@ impl Tape {
 
     /// Runs backward through a lane that went forward, adding to `gradients`.
     pub fn backward(&self, lane: &mut Lane, gradients: &mut SharedGradients, seed: &Seed<'_>) {
+        self.equipped(lane, |lane| self.run_backward(lane, gradients, seed));
+    }
+
+    fn run_backward(&self, lane: &mut Lane, gradients: &mut SharedGradients, seed: &Seed<'_>) {
         for step in self.steps.iter().rev() {
             let Some(backward) = &step.backward else { continue };
             if let Some(index) = step.seed {

@@ -1,8 +1,9 @@
 //! Steps in, tape out: when each buffer lives, which slot it takes, and where every gradient goes.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
-use super::slots::{Lifetime, assign_slots};
+use super::slots::{Lifetime, Slots};
 use super::{Backward, GradientPlace, Reference, Request, Step, Tape, TapeInput};
 use crate::error::Result;
 use crate::graph::ValueId;
@@ -67,9 +68,11 @@ impl Draft {
         let targets: Vec<usize> = request.targets.iter().filter_map(|value| lane_of(readable.get(value)?.0)).collect();
         let flow = Flow::trace(&self, &seeds);
         let lifetimes = lifetimes(&self, &flow, &seeds, &targets, request.input_gradients);
-        let (slot_of, slot_sizes) = assign_slots(&lifetimes);
+        let (pass, end) = (self.steps.len(), 2 * self.steps.len() + 2);
+        let slots = Slots::assign(&lifetimes, |life| life.born == 0 || life.last >= end || (life.born <= pass && life.last > pass));
+        let slot_of = &slots.of;
         let value_count = self.lane_values.len();
-        let resolver = Resolver { slot_of: &slot_of, value_count, lane_values: &self.lane_values };
+        let resolver = Resolver { slot_of, value_count, lane_values: &self.lane_values };
         let inputs = self.inputs.iter().map(|(value, layout)| TapeInput {
             slot: slot_of[*value],
             gradient: (request.input_gradients && flow.first_write[*value].is_some()).then(|| slot_of[value_count + value]),
@@ -117,7 +120,9 @@ impl Draft {
             shared_steps,
             shared: self.shared,
             shared_with_gradient,
-            slot_sizes,
+            workspaces: Mutex::default(),
+            kept_slots: slots.kept,
+            slot_sizes: slots.sizes,
             inputs,
             readable,
             parameters,

@@ -8,8 +8,32 @@ pub struct Lifetime {
     pub last: usize,
 }
 
-/// Slot of each buffer, and the length of each slot. Buffers without elements or use still get one.
-pub fn assign_slots(buffers: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
+/// Slots of buffers: the first `kept` hold what must outlast a forward or a backward pass, the others are free after it.
+pub struct Slots {
+    /// Slot of each buffer.
+    pub of: Vec<usize>,
+    /// Length of each slot.
+    pub sizes: Vec<usize>,
+    pub kept: usize,
+}
+
+impl Slots {
+    /// `keeps` tells which buffers outlast a pass. Buffers without elements or use still get a slot.
+    pub fn assign(buffers: &[Lifetime], keeps: impl Fn(&Lifetime) -> bool) -> Slots {
+        let (kept, free): (Vec<usize>, Vec<usize>) = (0..buffers.len()).partition(|index| keeps(&buffers[*index]));
+        let mut slots = Slots { of: vec![0; buffers.len()], sizes: Vec::new(), kept: 0 };
+        for indices in [kept, free] {
+            slots.kept = slots.sizes.len();
+            let (of, sizes) = assign_slots(&indices.iter().map(|index| buffers[*index]).collect::<Vec<_>>());
+            indices.iter().zip(of).for_each(|(index, slot)| slots.of[*index] = slots.kept + slot);
+            slots.sizes.extend(sizes);
+        }
+        slots
+    }
+}
+
+/// Slot of each buffer, and the length of each slot.
+fn assign_slots(buffers: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
     let mut by_birth: Vec<usize> = (0..buffers.len()).collect();
     by_birth.sort_by_key(|index| (buffers[*index].born, std::cmp::Reverse(buffers[*index].len), *index));
     let mut slot_of = vec![0; buffers.len()];
