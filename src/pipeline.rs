@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::calibration::{CalibrationSet, Provenance, Samples, calibrate, observers};
+use crate::calibration::{CalibrationSet, Levels, Provenance, Samples, calibrate, equalize, observers};
 use crate::distillation::{self, Rates, Steps, distill};
 use crate::emit::{insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct Config {
     /// Name of an observer; the first one if not given.
     pub observer: Option<String>,
     pub exclude: Vec<String>,
+    /// Whether channels are brought to like ranges before ranges are found.
+    pub equalize: bool,
     pub input_range: InputRange,
     /// Images to synthesize, or to take of those given; chosen from the model if not said.
     pub images: Option<usize>,
@@ -86,6 +88,9 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
     let (set, held_out) = hold_out(&set);
     prepare(&mut teacher)?;
+    if config.equalize {
+        equalize(&mut teacher, &set, Levels::of(&config.target), &config.execution)?;
+    }
     let plan = plan(&teacher, &config.target, &config.exclude)?;
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;

@@ -1,6 +1,7 @@
 //! Images in, ranges out.
 
 mod calibrate;
+mod equalize;
 mod files;
 pub mod histogram;
 mod numpy;
@@ -12,6 +13,7 @@ mod set;
 mod write;
 
 pub use calibrate::{Ranges, calibrate};
+pub use equalize::{Levels, equalize};
 pub use files::{ExpectedInput, read_set};
 pub use patches::{Patches, patches};
 pub use pictures::Bounds;

@@ -112,6 +112,9 @@ pub struct QuantizeArguments {
     /// Do not tune the quantized model against the original
     #[arg(long)]
     pub no_distill: bool,
+    /// Do not bring channels to like ranges first, which leaves the float function as it is
+    #[arg(long)]
+    pub no_equalize: bool,
     /// How ranges are found
     #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
     pub observer: String,
@@ -145,6 +148,7 @@ pub struct QuantizeRequest {
     pub steps: Option<usize>,
     /// `Some(0)` where nothing is tuned, `None` where the number is chosen.
     pub distill_steps: Option<usize>,
+    pub equalize: bool,
     pub observer: String,
     pub exclude: Vec<String>,
     pub seed: u64,
@@ -162,6 +166,7 @@ impl QuantizeRequest {
             target,
             observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
+            equalize: self.equalize,
             input_range: self.input_range.clone(),
             images: self.images,
             steps: self.steps,
@@ -185,6 +190,7 @@ impl QuantizeArguments {
             images: self.images.images,
             steps: self.images.steps,
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
+            equalize: !self.no_equalize,
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),
             seed: self.images.seed,

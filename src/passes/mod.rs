@@ -3,6 +3,7 @@
 mod batch_norm_statistics;
 mod bind_shapes;
 mod eliminate_identities;
+mod equalize_layers;
 mod fold_batch_norm;
 mod fold_constants;
 mod infer_shapes;
@@ -19,6 +20,7 @@ use crate::graph::{Graph, check};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;
+pub use equalize_layers::{Seam, channel_of, find_seams, scale_seam};
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::{fold_constants, seal_constants};
 pub use infer_shapes::{fact_of, infer_shapes};

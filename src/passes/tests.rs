@@ -1,8 +1,8 @@
 //! Each pass on a small graph: what it becomes, and that it still computes the same.
 
 use super::*;
-use crate::graph::Graph;
 use crate::graph::sketch::{Sketch, assert_same_function};
+use crate::graph::{Graph, NodeId};
 use crate::ops::Attributes;
 
 /// Applies `pass` and compares the text of the result.
@@ -162,4 +162,30 @@ fn stored_statistics_come_with_the_value_they_describe() {
     let sites = batch_norm_statistics(&graph).unwrap();
     assert_eq!(sites.iter().map(|site| graph.value(site.input).name.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
     assert!(sites.iter().all(|site| site.mean.len() == 8 && site.variance.iter().all(|v| (0.5..=1.5).contains(v))));
+}
+
+#[test]
+fn channels_scale_through_homogeneous_functions_alone() {
+    let none = Attributes::default;
+    let sketch = Sketch::new(&[0, 4, 9, 9]).conv("a", "x", (4, 6), 3, 1).weights("slope", &[6, 1, 1], 0.3).plain("p", "PRelu", "a slope");
+    let sketch = sketch.node("m", "MaxPool", "p", none().sizes("kernel_shape", &[2, 2]).sizes("strides", &[2, 2]));
+    let sketch = sketch.weights("w", &[9, 2, 3, 3], 0.3).weights("b", &[9], 0.5).node("g", "Conv", "m w b", none().int("group", 3));
+    let sketch = sketch.node("l", "LeakyRelu", "g", none()).plain("v", "GlobalAveragePool", "l").plain("f", "Flatten", "v");
+    let sketch = sketch.weights("u", &[9, 5], 0.4).plain("y", "Gemm", "f u");
+    // A Clip, an addition and an output are no places to scale at.
+    let sketch = sketch.scalar("six", 6.0).scalar("zero", 0.0).conv("c", "x", (4, 6), 3, 1).plain("k", "Clip", "c zero six");
+    let sketch = sketch.conv("e", "k", (6, 6), 1, 1).plain("s", "Add", "e k").conv("z", "s", (6, 3), 1, 1);
+    let graph = sketch.outputs("y z");
+    let seams = find_seams(&graph);
+    let name = |id: NodeId| graph.node(id).name.as_str();
+    let found: Vec<(&str, Vec<&str>)> =
+        seams.iter().map(|seam| (name(seam.producer), seam.consumers.iter().map(|id| name(*id)).collect())).collect();
+    assert_eq!(found, [("a", vec!["g"]), ("g", vec!["y"])]);
+    let mut scaled = graph.clone();
+    for seam in &seams {
+        let factors: Vec<f32> = (0..seam.channels).map(|c| 0.25 * (c + 1) as f32).collect();
+        scale_seam(&mut scaled, seam, &factors);
+    }
+    assert_same_function(&graph, &scaled);
+    assert_ne!(graph.constant(graph.find_value("w").unwrap()), scaled.constant(scaled.find_value("w").unwrap()));
 }
