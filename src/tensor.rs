@@ -10,6 +10,8 @@ pub enum DataType {
     F64,
     F16,
     BF16,
+    I4,
+    U4,
     I8,
     U8,
     I16,
@@ -23,7 +25,7 @@ pub enum DataType {
     Other(i32),
 }
 
-const CODES: [(DataType, i32); 13] = [
+const CODES: [(DataType, i32); 15] = [
     (DataType::F32, 1),
     (DataType::U8, 2),
     (DataType::I8, 3),
@@ -37,6 +39,8 @@ const CODES: [(DataType, i32); 13] = [
     (DataType::U32, 12),
     (DataType::U64, 13),
     (DataType::BF16, 16),
+    (DataType::U4, 21),
+    (DataType::I4, 22),
 ];
 
 impl DataType {
@@ -57,13 +61,14 @@ impl DataType {
         matches!(self, DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16)
     }
 
-    /// Bytes of one element, where the type is one that we compute with.
-    pub fn size(self) -> Option<usize> {
+    /// Bits that one element takes in a file, where the type is one that we compute with.
+    pub fn bits(self) -> Option<usize> {
         Some(match self {
-            DataType::I8 | DataType::U8 | DataType::Bool => 1,
-            DataType::F16 | DataType::BF16 | DataType::I16 | DataType::U16 => 2,
-            DataType::F32 | DataType::I32 | DataType::U32 => 4,
-            DataType::F64 | DataType::I64 | DataType::U64 => 8,
+            DataType::I4 | DataType::U4 => 4,
+            DataType::I8 | DataType::U8 | DataType::Bool => 8,
+            DataType::F16 | DataType::BF16 | DataType::I16 | DataType::U16 => 16,
+            DataType::F32 | DataType::I32 | DataType::U32 => 32,
+            DataType::F64 | DataType::I64 | DataType::U64 => 64,
             DataType::Other(_) => return None,
         })
     }
@@ -71,6 +76,8 @@ impl DataType {
     /// Smallest and largest integer of the type, for integer types of up to 32 bits.
     pub fn integer_range(self) -> Option<(f64, f64)> {
         Some(match self {
+            DataType::I4 => (-8.0, 7.0),
+            DataType::U4 => (0.0, 15.0),
             DataType::I8 => (-128.0, 127.0),
             DataType::U8 => (0.0, 255.0),
             DataType::I16 => (-32768.0, 32767.0),
@@ -88,6 +95,38 @@ impl std::fmt::Display for DataType {
             DataType::Other(code) => write!(f, "type{code}"),
             known => write!(f, "{}", format!("{known:?}").to_lowercase()),
         }
+    }
+}
+
+/// A signed integer of 4 bits. It has a byte to itself in memory and half of one in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct I4(i8);
+
+/// An unsigned integer of 4 bits, stored as [`I4`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct U4(u8);
+
+impl I4 {
+    /// The number whose two's complement is the low half of `byte`.
+    pub fn from_low_bits(byte: u8) -> Self {
+        I4((byte << 4) as i8 >> 4)
+    }
+
+    /// The two's complement, in the low half of a byte.
+    pub fn low_bits(self) -> u8 {
+        self.0 as u8 & 15
+    }
+}
+
+impl U4 {
+    /// The number in the low half of `byte`.
+    pub fn from_low_bits(byte: u8) -> Self {
+        U4(byte & 15)
+    }
+
+    /// The number, in the low half of a byte.
+    pub fn low_bits(self) -> u8 {
+        self.0
     }
 }
 
@@ -109,6 +148,8 @@ pub enum TensorData {
     F64(Shared<f64>),
     F16(Shared<f16>),
     BF16(Shared<bf16>),
+    I4(Shared<I4>),
+    U4(Shared<U4>),
     I8(Shared<i8>),
     U8(Shared<u8>),
     I16(Shared<i16>),
@@ -130,6 +171,8 @@ macro_rules! with_elements {
             $crate::tensor::TensorData::F64($array) => $body,
             $crate::tensor::TensorData::F16($array) => $body,
             $crate::tensor::TensorData::BF16($array) => $body,
+            $crate::tensor::TensorData::I4($array) => $body,
+            $crate::tensor::TensorData::U4($array) => $body,
             $crate::tensor::TensorData::I8($array) => $body,
             $crate::tensor::TensorData::U8($array) => $body,
             $crate::tensor::TensorData::I16($array) => $body,
@@ -168,6 +211,8 @@ elements! {
     f64, F64, |x| x, |v| v;
     f16, F16, f16::to_f64, f16::from_f64;
     bf16, BF16, bf16::to_f64, bf16::from_f64;
+    I4, I4, |x: I4| f64::from(x.0), |v: f64| I4((v.round_ties_even() as i8).clamp(-8, 7));
+    U4, U4, |x: U4| f64::from(x.0), |v: f64| U4((v.round_ties_even() as u8).min(15));
     i8, I8, |x| x as f64, |v: f64| v.round_ties_even() as i8;
     u8, U8, |x| x as f64, |v: f64| v.round_ties_even() as u8;
     i16, I16, |x| x as f64, |v: f64| v.round_ties_even() as i16;
@@ -269,6 +314,8 @@ impl TensorData {
             DataType::F64 => build::<f64>(shape, v),
             DataType::F16 => build::<f16>(shape, v),
             DataType::BF16 => build::<bf16>(shape, v),
+            DataType::I4 => build::<I4>(shape, v),
+            DataType::U4 => build::<U4>(shape, v),
             DataType::I8 => build::<i8>(shape, v),
             DataType::U8 => build::<u8>(shape, v),
             DataType::I16 => build::<i16>(shape, v),
@@ -312,6 +359,8 @@ mod tests {
         let t = TensorData::vector(vec![-1.7f32, 0.5, 2.5, 300.0]);
         assert_eq!(t.cast(DataType::U8), Some(TensorData::vector(vec![0u8, 0, 2, 255])));
         assert_eq!(t.cast(DataType::I64), Some(TensorData::vector(vec![-1i64, 0, 2, 300])));
+        let four = |data_type| t.cast(data_type).and_then(|tensor| tensor.to_i64());
+        assert_eq!((four(DataType::I4), four(DataType::U4)), (Some(vec![-1, 0, 2, 7]), Some(vec![0, 0, 2, 15])));
         let big = TensorData::vector(vec![i64::MAX]);
         assert_eq!(big.cast(DataType::I32), Some(TensorData::vector(vec![i32::MAX])));
     }

@@ -34,7 +34,7 @@ pub fn shorten_names(graph: &mut Graph) {
         node.name.len() + values.map(|value| graph.value(*value).name.len()).sum::<usize>()
     };
     let constants = graph.value_ids().filter_map(|value| graph.constant(value));
-    let bytes: usize = constants.map(|tensor| tensor.len() * tensor.data_type().size().unwrap_or(1)).sum();
+    let bytes: usize = constants.map(|tensor| (tensor.len() * tensor.data_type().bits().unwrap_or(8)).div_ceil(8)).sum();
     if quantizers.iter().map(|(_, node)| names(node)).sum::<usize>() * BYTES_PER_NAME_BYTE <= bytes {
         return;
     }

@@ -6,43 +6,64 @@ use prost::bytes::Bytes;
 
 use super::messages::TensorProto;
 use crate::ops::Refusal;
-use crate::tensor::{DataType, Element, OpaqueTensor, TensorData};
+use crate::tensor::{DataType, Element, I4, OpaqueTensor, TensorData, U4};
 use crate::with_elements;
 
 pub const STRING: i32 = 8;
 const HIGHEST_CODE: i32 = 28;
 /// Bits of one element of the types that stay opaque, where ONNX fixes the packing.
-const OPAQUE_BITS: [(i32, u64); 13] =
-    [(14, 64), (15, 128), (17, 8), (18, 8), (19, 8), (20, 8), (21, 4), (22, 4), (23, 4), (24, 8), (25, 2), (26, 2), (27, 6)];
+const OPAQUE_BITS: [(i32, u64); 11] =
+    [(14, 64), (15, 128), (17, 8), (18, 8), (19, 8), (20, 8), (23, 4), (24, 8), (25, 2), (26, 2), (27, 6)];
 
-/// An element as it lies in `raw_data`, little-endian.
+/// Elements as they lie in `raw_data`, little-endian.
 trait RawElement: Element {
-    const BYTES: usize;
-    fn from_bytes(bytes: &[u8]) -> Option<Self>;
-    fn push_bytes(self, bytes: &mut Vec<u8>);
+    /// The first `count` elements of `bytes`.
+    fn unpack(bytes: &[u8], count: usize) -> Vec<Self>;
+    fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8>;
 }
 
-macro_rules! raw_elements {
+macro_rules! whole_bytes {
     ($($rust:ty)*) => {$(
         impl RawElement for $rust {
-            const BYTES: usize = size_of::<$rust>();
-            fn from_bytes(bytes: &[u8]) -> Option<Self> { Some(<$rust>::from_le_bytes(bytes.try_into().ok()?)) }
-            fn push_bytes(self, bytes: &mut Vec<u8>) { bytes.extend_from_slice(&self.to_le_bytes()) }
+            fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
+                let chunks = bytes.chunks_exact(size_of::<$rust>()).take(count);
+                chunks.filter_map(|chunk| Some(<$rust>::from_le_bytes(chunk.try_into().ok()?))).collect()
+            }
+            fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8> {
+                elements.flat_map(|element| element.to_le_bytes()).collect()
+            }
         }
     )*};
 }
 
-raw_elements!(f32 f64 f16 bf16 i8 u8 i16 u16 i32 u32 i64 u64);
+whole_bytes!(f32 f64 f16 bf16 i8 u8 i16 u16 i32 u32 i64 u64);
 
 impl RawElement for bool {
-    const BYTES: usize = 1;
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.first().map(|byte| *byte != 0)
+    fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
+        bytes.iter().take(count).map(|byte| *byte != 0).collect()
     }
-    fn push_bytes(self, bytes: &mut Vec<u8>) {
-        bytes.push(u8::from(self));
+
+    fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8> {
+        elements.map(u8::from).collect()
     }
 }
+
+/// Two elements in a byte, the first in its low half.
+macro_rules! half_bytes {
+    ($($rust:ty)*) => {$(
+        impl RawElement for $rust {
+            fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
+                bytes.iter().flat_map(|byte| [*byte, byte >> 4]).take(count).map(<$rust>::from_low_bits).collect()
+            }
+            fn pack(mut elements: impl Iterator<Item = Self>) -> Vec<u8> {
+                let mut half = || elements.next().map(<$rust>::low_bits);
+                std::iter::from_fn(|| Some(half()? | half().unwrap_or(0) << 4)).collect()
+            }
+        }
+    )*};
+}
+
+half_bytes!(I4 U4);
 
 /// The sizes in `dims` and their product.
 ///
@@ -62,10 +83,9 @@ pub fn checked_shape(dims: &[i64], limit: u64) -> Result<(Vec<usize>, u64), Refu
 
 /// Bytes that `count` elements of type `code` take in `raw_data`; `None` where ONNX does not fix it.
 pub fn raw_bytes(code: i32, count: u64) -> Option<u64> {
-    match DataType::from_code(code).size() {
-        Some(size) => count.checked_mul(size as u64),
-        None => OPAQUE_BITS.iter().find(|(c, _)| *c == code).and_then(|(_, bits)| Some(count.checked_mul(*bits)?.div_ceil(8))),
-    }
+    let opaque = || OPAQUE_BITS.iter().find(|(c, _)| *c == code).map(|(_, bits)| *bits);
+    let bits = DataType::from_code(code).bits().map(|bits| bits as u64).or_else(opaque)?;
+    Some(count.checked_mul(bits)?.div_ceil(8))
 }
 
 /// Reads a tensor whose data is inline.
@@ -92,6 +112,8 @@ pub fn read(proto: &TensorProto, limit: u64) -> Result<TensorData, Refusal> {
         DataType::F64 => whole(&shape, count, proto, &proto.double_data, "double_data", |v| Some(*v)),
         DataType::F16 => narrow(&shape, count, proto, |v| u16::try_from(v).ok().map(f16::from_bits)),
         DataType::BF16 => narrow(&shape, count, proto, |v| u16::try_from(v).ok().map(bf16::from_bits)),
+        DataType::I4 => packed::<I4>(&shape, count, proto),
+        DataType::U4 => packed::<U4>(&shape, count, proto),
         DataType::I8 => narrow(&shape, count, proto, |v| i8::try_from(v).ok()),
         DataType::U8 => narrow(&shape, count, proto, |v| u8::try_from(v).ok()),
         DataType::I16 => narrow(&shape, count, proto, |v| i16::try_from(v).ok()),
@@ -142,8 +164,8 @@ fn whole<S: std::fmt::Display, T: RawElement>(
 ) -> Result<TensorData, Refusal> {
     let elements: Vec<T> = match &proto.raw_data {
         Some(raw) => {
-            check_raw_length(&proto.dims, T::DATA_TYPE, raw.len(), count * T::BYTES as u64)?;
-            raw.chunks_exact(T::BYTES).filter_map(T::from_bytes).collect()
+            check_raw_length(&proto.dims, T::DATA_TYPE, raw.len(), count)?;
+            T::unpack(raw, count as usize)
         }
         None => {
             let data_type = T::DATA_TYPE;
@@ -157,11 +179,32 @@ fn whole<S: std::fmt::Display, T: RawElement>(
     Ok(TensorData::new(shape, elements))
 }
 
-fn check_raw_length(dims: &[i64], data_type: DataType, found: usize, wanted: u64) -> Result<(), Refusal> {
-    if found as u64 == wanted {
-        return Ok(());
+/// Four-bit elements: two in each number of `int32_data`, as in each byte of `raw_data`.
+fn packed<T: RawElement>(shape: &[usize], count: u64, proto: &TensorProto) -> Result<TensorData, Refusal> {
+    if proto.raw_data.is_some() {
+        return whole(shape, count, proto, &[0; 0], "int32_data", |_: &i32| None::<T>);
     }
-    Err(format!("{} of {data_type} need {wanted} bytes of raw_data, which has {found}", dims_text(dims)))
+    let wanted = count.div_ceil(2);
+    if proto.int32_data.len() as u64 != wanted {
+        let (dims, found) = (dims_text(&proto.dims), proto.int32_data.len());
+        return Err(format!("{dims} of {} need {wanted} numbers in int32_data, which has {found}", T::DATA_TYPE));
+    }
+    let byte = |v: &i32| match v {
+        -128..=255 => Ok(*v as u8),
+        _ => Err(format!("{v} in int32_data is out of range for two {}", T::DATA_TYPE)),
+    };
+    let bytes = proto.int32_data.iter().map(byte).collect::<Result<Vec<u8>, _>>()?;
+    Ok(TensorData::new(shape, T::unpack(&bytes, count as usize)))
+}
+
+/// Refuses raw data of another length than `count` elements take; types of no fixed length pass.
+fn check_raw_length(dims: &[i64], data_type: DataType, found: usize, count: u64) -> Result<(), Refusal> {
+    match raw_bytes(data_type.code(), count) {
+        Some(wanted) if wanted != found as u64 => {
+            Err(format!("{} of {data_type} need {wanted} bytes of raw_data, which has {found}", dims_text(dims)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn dims_text(dims: &[i64]) -> String {
@@ -169,8 +212,8 @@ fn dims_text(dims: &[i64]) -> String {
 }
 
 fn opaque(proto: &TensorProto, code: i32, shape: Vec<usize>, count: u64) -> Result<TensorData, Refusal> {
-    if let (Some(raw), Some(wanted)) = (&proto.raw_data, raw_bytes(code, count)) {
-        check_raw_length(&proto.dims, DataType::Other(code), raw.len(), wanted)?;
+    if let Some(raw) = &proto.raw_data {
+        check_raw_length(&proto.dims, DataType::Other(code), raw.len(), count)?;
     }
     Ok(TensorData::Opaque(OpaqueTensor { code, shape, message: proto.encode_to_vec().into() }))
 }
@@ -195,12 +238,7 @@ pub fn write(name: Option<&str>, tensor: &TensorData) -> Result<TensorProto, Ref
 }
 
 fn raw_data(tensor: &TensorData) -> Bytes {
-    fn bytes<T: RawElement>(elements: impl ExactSizeIterator<Item = T>) -> Bytes {
-        let mut bytes = Vec::with_capacity(elements.len() * T::BYTES);
-        elements.for_each(|element| element.push_bytes(&mut bytes));
-        bytes.into()
-    }
-    with_elements!(tensor, array => bytes(array.iter().copied()), _opaque => Bytes::new())
+    with_elements!(tensor, array => RawElement::pack(array.iter().copied()).into(), _opaque => Bytes::new())
 }
 
 /// Position (row-major) and text of the first number that is not finite. A scalar may be infinite, but not NaN: bounds of
@@ -269,7 +307,10 @@ mod tests {
             (TensorProto { string_data: vec![vec![]], ..tensor(8, &[1]) }, "string tensors are not supported"),
             (tensor(0, &[1]), "data type 0 is not one that ONNX defines"),
             (tensor(99, &[1]), "data type 99 is not one"),
-            (raw(tensor(22, &[3]), &[0; 3]), "need 2 bytes of raw_data"),
+            (raw(tensor(22, &[3]), &[0; 3]), "dims [3] of i4 need 2 bytes of raw_data"),
+            (raw(tensor(23, &[3]), &[0; 3]), "need 2 bytes of raw_data"),
+            (TensorProto { int32_data: vec![1, 2, 3], ..tensor(21, &[3]) }, "need 2 numbers in int32_data, which has 3"),
+            (TensorProto { int32_data: vec![256], ..tensor(21, &[1]) }, "256 in int32_data is out of range for two u4"),
         ];
         for (proto, wanted) in cases {
             let message = read(&proto, LIMIT).unwrap_err();
@@ -279,10 +320,23 @@ mod tests {
 
     #[test]
     fn keeps_types_it_does_not_compute_with() {
-        let proto = TensorProto { name: Some("w".into()), raw_data: Some(vec![0x21, 0x03].into()), ..tensor(22, &[3]) };
+        let proto = TensorProto { name: Some("w".into()), raw_data: Some(vec![0x21, 0x03].into()), ..tensor(23, &[3]) };
         let found = read(&proto, LIMIT).unwrap();
-        assert_eq!((found.data_type(), found.shape()), (DataType::Other(22), &[3usize][..]));
+        assert_eq!((found.data_type(), found.shape()), (DataType::Other(23), &[3usize][..]));
         assert_eq!(write(Some("w"), &found).unwrap(), proto);
+    }
+
+    #[test]
+    fn four_bit_numbers_lie_two_in_a_byte_the_first_below() {
+        for (code, wanted) in [(21, [1, 15, 8]), (22, [1, -1, -8])] {
+            let proto = TensorProto { name: Some("w".into()), raw_data: Some(vec![0xf1, 0x08].into()), ..tensor(code, &[3]) };
+            let found = read(&proto, LIMIT).unwrap();
+            assert_eq!(found.to_i64().unwrap(), wanted);
+            assert_eq!(write(Some("w"), &found).unwrap(), proto);
+            for typed in [vec![0xf1, 0x08], vec![-15, 8]] {
+                assert_eq!(read(&TensorProto { int32_data: typed, ..tensor(code, &[3]) }, LIMIT).unwrap(), found);
+            }
+        }
     }
 
     #[test]

@@ -28,10 +28,10 @@ pub fn axis_attribute(axis: i64) -> Attributes {
 /// Refuses types that zeroq does not quantize to.
 ///
 /// # Errors
-/// If `data_type` is not an integer of 8, 16 or, with a sign, 32 bits.
+/// If `data_type` is not an integer of 4, 8, 16 or, with a sign, 32 bits.
 pub fn check_type(data_type: DataType) -> Result<(), Refusal> {
     match data_type {
-        DataType::U8 | DataType::I8 | DataType::U16 | DataType::I16 | DataType::I32 => Ok(()),
+        DataType::U4 | DataType::I4 | DataType::U8 | DataType::I8 | DataType::U16 | DataType::I16 | DataType::I32 => Ok(()),
         other => Err(format!("quantized type {other} is not supported")),
     }
 }

@@ -25,6 +25,9 @@ fn cases() -> Vec<Case> {
         case(&[3, 17, 2, 2], Some(1), DataType::I8, 0.0),
         case(&[33, 40], Some(0), DataType::I8, 5.0),
         case(&[3, 700], Some(1), DataType::I16, 0.0),
+        case(&[1, 5, 3, 2], Some(1), DataType::I4, 0.0),
+        case(&[1, 17, 5, 3], None, DataType::U4, 3.0),
+        case(&[1, 17, 5, 3], None, DataType::U16, 700.0),
         case(&[1, 1, 1, 1], None, DataType::I8, 0.0),
     ]
 }
@@ -152,6 +155,23 @@ fn the_zero_point_moves_only_what_is_clipped() {
     assert_eq!(gradient, [-500.5]);
 }
 
+#[test]
+fn the_type_of_the_zero_point_or_else_the_attribute_is_that_of_the_numbers() {
+    let f32 = Some(Fact::known(DataType::F32, &[3]));
+    let scale = Some(Fact::known(DataType::F32, &[]));
+    for (code, wanted) in [(21, DataType::U4), (22, DataType::I4), (4, DataType::U16), (5, DataType::I16)] {
+        let attributes = Attributes::default().int("output_dtype", code);
+        let form = |attributes, input_count| NodeForm { attributes, opset: 21, input_count, output_count: 1 };
+        let told = parse("QuantizeLinear", form(attributes.clone(), 2)).unwrap().unwrap().operator;
+        let found = told.infer(&Facts(&[f32.clone(), scale.clone()])).unwrap();
+        assert_eq!((found[0].data_type, told.attributes()), (wanted, attributes));
+        let plain = parse("QuantizeLinear", form(Attributes::default(), 3)).unwrap().unwrap().operator;
+        let zero_point = Some(Fact::known(wanted, &[]));
+        let found = plain.infer(&Facts(&[f32.clone(), scale.clone(), zero_point])).unwrap();
+        assert_eq!((found[0].data_type, plain.attributes()), (wanted, Attributes::default()));
+    }
+}
+
 fn refusal(name: &str, opset: i64, attributes: Attributes) -> String {
     let form = NodeForm { attributes, opset, input_count: 2, output_count: 2 };
     parse(name, form).unwrap().err().unwrap()
@@ -173,8 +193,7 @@ fn refuses_what_it_does_not_compute() {
         ("AveragePool", 12, window().ints("pads", &[-1, 0, 0, 0]), "attribute pads=[-1, 0, 0, 0]: -1 is out of range"),
         ("BatchNormalization", 15, none().int("training_mode", 1), "training_mode=1 is not supported; export the model for inference"),
         ("QuantizeLinear", 21, none().int("block_size", 16), "block_size=16 is not supported"),
-        ("QuantizeLinear", 21, none().int("output_dtype", 3), "output_dtype=3 without a zero point is not supported"),
-        ("QuantizeLinear", 21, none().int("output_dtype", 22), "quantized type type22 is not supported"),
+        ("QuantizeLinear", 21, none().int("output_dtype", 23), "quantized type type23 is not supported"),
         ("ReduceMean", 18, none().ints("axes", &[1]), "attribute `axes` is not supported"),
         ("Softmax", 13, none().with("axis", Attribute::Float(1.0)), "attribute `axis` must be an integer, not a number"),
     ];

@@ -19,7 +19,7 @@ pub struct QuantizeLinear {
 /// # Errors
 /// If an attribute is wrong or not supported.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    let NodeForm { mut attributes, input_count, .. } = form;
+    let NodeForm { mut attributes, .. } = form;
     let axis = take_axis(&mut attributes)?;
     // Saturation can be chosen for 8-bit floats alone, which are refused by their type.
     attributes.take_int("saturate", 1)?;
@@ -27,9 +27,6 @@ pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     attributes.finish()?;
     let output_type = if code == 0 { DataType::U8 } else { DataType::from_code(i32::try_from(code).unwrap_or(0)) };
     check_type(output_type)?;
-    if input_count < 3 && output_type != DataType::U8 {
-        return Err(format!("output_dtype={code} without a zero point is not supported"));
-    }
     Ok(Parsed::plain(QuantizeLinear { axis, output_type }))
 }
 
@@ -39,7 +36,11 @@ impl Operator for QuantizeLinear {
     }
 
     fn attributes(&self) -> Attributes {
-        shared::axis_attribute(self.axis)
+        let attributes = shared::axis_attribute(self.axis);
+        match self.output_type {
+            DataType::U8 | DataType::Other(_) => attributes,
+            written => attributes.int("output_dtype", written.code().into()),
+        }
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::graph::sketch::{Sketch, assert_same_function};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Attributes;
+use crate::tensor::{DataType, TensorData};
 
 /// Applies `pass` and compares the text of the result.
 fn assert_becomes(graph: &Graph, pass: impl Fn(&mut Graph), expected: &str) -> Graph {
@@ -126,6 +127,21 @@ fn weights_keep_their_quantizers_until_they_are_sealed() {
         y = MatMul(x, d)
         -> y";
     assert_becomes(&graph, |graph| seal_constants(graph).unwrap(), sealed);
+}
+
+#[test]
+fn a_weight_of_four_bits_seals_into_integers_of_four_bits() {
+    let weights = TensorData::new(&[2, 2], vec![0.1f32, -0.31, 0.94, -9.0]);
+    let sketch = Sketch::new(&[2, 2]).constant("w", weights).scalar("s", 0.1).constant("z", zero(DataType::I4));
+    let sketch = sketch.plain("q", "QuantizeLinear", "w s z").plain("d", "DequantizeLinear", "q s z");
+    let mut graph = sketch.plain("y", "MatMul", "x d").outputs("y");
+    seal_constants(&mut graph).unwrap();
+    let sealed = graph.constant(graph.find_value("q").unwrap()).unwrap();
+    assert_eq!((sealed.data_type(), sealed.to_i64().unwrap()), (DataType::I4, vec![1, -3, 7, -8]));
+}
+
+fn zero(data_type: DataType) -> TensorData {
+    TensorData::from_f64(&[], vec![0.0], data_type).unwrap()
 }
 
 #[test]
