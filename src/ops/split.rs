@@ -13,6 +13,8 @@ use crate::tensor::TensorData;
 pub struct Split {
     pub axis: i64,
     pub outputs: usize,
+    /// Whether the number of outputs is an attribute: from operator set 18 on it must be, where no sizes are given.
+    pub counted: bool,
 }
 
 impl Split {
@@ -22,13 +24,13 @@ impl Split {
         let mut attributes = form.attributes;
         let axis = attributes.take_int("axis", 0)?;
         let sizes = attributes.take_ints("split")?;
-        let outputs = attributes.take_int("num_outputs", form.output_count as i64)?;
+        let counted = attributes.take_optional_int("num_outputs")?;
         attributes.finish()?;
-        if outputs != form.output_count as i64 {
+        if let Some(outputs) = counted.filter(|outputs| *outputs != form.output_count as i64) {
             return Err(format!("num_outputs={outputs} for {} outputs", form.output_count));
         }
         let inputs = sizes.map(|sizes| (1, TensorData::vector(sizes))).into_iter().collect();
-        Ok(Parsed { inputs, ..Parsed::plain(Split { axis, outputs: form.output_count }) })
+        Ok(Parsed { inputs, ..Parsed::plain(Split { axis, outputs: form.output_count, counted: counted.is_some() }) })
     }
 
     fn sizes(self, total: usize, given: Option<Vec<i64>>) -> Result<Vec<usize>, Refusal> {
@@ -53,7 +55,10 @@ impl Split {
 operator!(
     Split,
     PassThrough,
-    |s| Attributes::default().int("axis", s.axis),
+    |s| {
+        let attributes = Attributes::default().int("axis", s.axis);
+        if s.counted { attributes.int("num_outputs", s.outputs as i64) } else { attributes }
+    },
     |s, inputs| {
         let x = inputs.required(0)?;
         let axis = resolve_axis(s.axis, x.rank())?;
