@@ -13,6 +13,7 @@ mod replace_reduce_mean;
 mod resolve_reshapes;
 #[cfg(test)]
 mod tests;
+mod upgrade_opset;
 
 use crate::error::Result;
 use crate::graph::{Graph, check};
@@ -28,6 +29,7 @@ pub use macs::macs;
 pub use merge_pad::merge_pad;
 pub use replace_reduce_mean::replace_reduce_mean;
 pub use resolve_reshapes::resolve_reshapes;
+pub use upgrade_opset::upgrade_opset;
 
 /// Removes what exporters leave behind: shape arithmetic, identities, separate padding. BatchNormalization stays, since
 /// synthesis reads it.

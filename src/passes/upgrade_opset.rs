@@ -1,0 +1,188 @@
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Node, NodeId, check};
+use crate::ops::{Attribute, BatchNormalization, Foreign, Operator, ReduceMax, ReduceMean, ReducedAxes, Resize, Split};
+use crate::tensor::TensorData;
+
+/// The first operator set whose quantizers know integers of 4 and of 16 bits.
+const WANTED: i64 = 21;
+
+/// Operators that zeroq does not know, and since which set (up to [`WANTED`]) a node that was written before is not valid
+/// any more or means something else. Later versions of all others only take more types, or more attributes whose defaults
+/// mean what was meant before.
+const REWRITTEN: [(&str, i64); 15] = [
+    ("DFT", 20),
+    ("GridSample", 20),
+    ("GroupNormalization", 21),
+    ("Hardmax", 13),
+    ("ReduceL1", 18),
+    ("ReduceL2", 18),
+    ("ReduceLogSum", 18),
+    ("ReduceLogSumExp", 18),
+    ("ReduceMin", 18),
+    ("ReduceProd", 18),
+    ("ReduceSumSquare", 18),
+    ("RoiAlign", 16),
+    ("Scan", 9),
+    ("Scatter", 11),
+    ("TopK", 11),
+];
+
+/// Raises the graph to operator set 21, which integers of 4 and 16 bits need; a graph of this set or a later one stays.
+/// Foreign nodes are kept as they are, in the form of set `written_in`; other domains are not touched.
+///
+/// # Errors
+/// If nodes cannot be raised: all of them are named.
+pub fn upgrade_opset(graph: &mut Graph, written_in: i64) -> Result<()> {
+    if graph.opset >= WANTED {
+        return Ok(());
+    }
+    let refuse = |node: &Node| {
+        let reason = obstacle(node, written_in)?;
+        Some(format!("node `{}` ({}): {reason}, and integers of 4 or 16 bits need set {WANTED}", node.name, node.operator.name()))
+    };
+    let refused: Vec<String> = graph.nodes().filter_map(|(_, node)| refuse(node)).collect();
+    if !refused.is_empty() {
+        return Err(Error::Unsupported(refused));
+    }
+    let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+    for id in nodes {
+        raise(graph, id);
+    }
+    graph.opset = WANTED;
+    check(graph)
+}
+
+/// Why `node` cannot be raised.
+fn obstacle(node: &Node, written_in: i64) -> Option<String> {
+    let Some(foreign) = node.is::<Foreign>().filter(|foreign| foreign.domain.is_empty()) else {
+        let trains = node.is::<BatchNormalization>().is_some() && node.outputs.iter().flatten().count() > 1;
+        return trains.then(|| "its outputs beyond the first are not those of later operator sets".to_string());
+    };
+    if foreign.attributes.0.values().any(|attribute| matches!(attribute, Attribute::Opaque(_))) {
+        return Some(format!("its subgraphs are written in operator set {written_in}"));
+    }
+    let changed = REWRITTEN.iter().find(|(name, since)| *name == foreign.op_type && written_in < *since)?;
+    Some(format!("it is written in operator set {written_in}, and set {} changed its form", changed.1))
+}
+
+fn raise(graph: &mut Graph, id: NodeId) {
+    let node = graph.node(id).clone();
+    if let Some(mean) = node.is::<ReduceMean>() {
+        list_axes(graph, id, &mean.axes, |axes| Arc::new(ReduceMean { axes }));
+    } else if let Some(max) = node.is::<ReduceMax>() {
+        list_axes(graph, id, &max.axes, |axes| Arc::new(ReduceMax { axes }));
+    } else if let Some(split) = node.is::<Split>().filter(|_| node.input(1).is_none()) {
+        graph.set_operator(id, Arc::new(Split { counted: true, ..*split }));
+    } else if node.is::<Resize>().is_some() {
+        drop_empty_inputs(graph, id);
+    }
+}
+
+/// Axes are an input since set 18.
+fn list_axes(graph: &mut Graph, id: NodeId, axes: &ReducedAxes, operator: impl Fn(ReducedAxes) -> Arc<dyn Operator>) {
+    let Some(list) = axes.axes.clone() else { return };
+    let name = graph.unused_name(&format!("{}_axes", graph.node(id).name));
+    let input = graph.add_constant(name, TensorData::vector(list));
+    graph.set_input(id, 1, Some(input));
+    graph.set_operator(id, operator(ReducedAxes { axes: None, ..axes.clone() }));
+}
+
+/// An empty tensor stood for an input that was not given up to set 12; since set 18 it counts as given.
+fn drop_empty_inputs(graph: &mut Graph, id: NodeId) {
+    for index in 1..graph.node(id).inputs.len() {
+        let given = graph.node(id).input(index).and_then(|value| graph.constant(value));
+        if given.is_some_and(TensorData::is_empty) {
+            graph.set_input(id, index, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::sketch::{Sketch, assert_same_function};
+    use crate::ops::Attributes;
+
+    fn foreign(op_type: &str, domain: &str, attributes: Attributes) -> Arc<dyn Operator> {
+        let (op_type, domain) = (op_type.to_string(), domain.to_string());
+        Arc::new(Foreign { op_type, domain, attributes, own_inputs: 1, reason: "unknown".to_string() })
+    }
+
+    /// A Relu, and behind it an operator that zeroq does not know.
+    fn with_foreign(operator: Arc<dyn Operator>) -> Graph {
+        let mut graph = Sketch::new(&[1, 3]).plain("r", "Relu", "x").plain("y", "Relu", "r").outputs("y");
+        let (id, _) = graph.producer(graph.outputs[0]).unwrap();
+        graph.set_operator(id, operator);
+        graph
+    }
+
+    #[test]
+    fn attributes_that_later_sets_want_as_inputs_become_inputs() {
+        let axes = Attributes::default().ints("axes", &[2, 3]).int("keepdims", 1);
+        let sketch = Sketch::new(&[1, 4, 6, 6]).node("m", "ReduceMean", "x", axes.clone()).node("n", "ReduceMax", "x", axes);
+        let sketch = sketch.plain("a", "Add", "m n").plain("all", "ReduceMax", "x").plain("b", "Add", "a all");
+        let sketch = sketch.integers("roi", &[]).constant("scales", TensorData::vector::<f32>(vec![]));
+        let sketch = sketch.integers("sizes", &[1, 4, 2, 2]).plain("y", "Resize", "b roi scales sizes");
+        let graph = sketch.outputs("y");
+        let mut after = graph.clone();
+        upgrade_opset(&mut after, 17).unwrap();
+        let wanted = [
+            "(x)",
+            "m = ReduceMean(x, m_axes)",
+            "n = ReduceMax(x, n_axes)",
+            "a = Add(m, n)",
+            "all = ReduceMax(x)",
+            "b = Add(a, all)",
+            "y = Resize(b, -, -, sizes)",
+            "-> y",
+        ];
+        assert_eq!(after.to_string().lines().map(str::trim).collect::<Vec<_>>(), wanted);
+        assert_eq!(after.opset, 21);
+        assert_same_function(&graph, &after);
+    }
+
+    #[test]
+    fn a_split_into_equal_parts_tells_their_number() {
+        let mut graph = Sketch::new(&[1, 4]).plain("y", "Split", "x").outputs("y");
+        upgrade_opset(&mut graph, 17).unwrap();
+        let (_, node) = graph.producer(graph.outputs[0]).unwrap();
+        assert_eq!(node.operator.attributes(), Attributes::default().int("axis", 0).int("num_outputs", 1));
+    }
+
+    #[test]
+    fn foreign_nodes_stay_where_nothing_changed_and_are_named_where_it_did() {
+        let none = Attributes::default;
+        let body = || none().with("body", Attribute::Opaque(vec![1]));
+        let cases = [
+            (foreign("ReduceMin", "", none()), 17, Some("set 18 changed its form")),
+            (foreign("ReduceMin", "", none()), 18, None),
+            (foreign("TopK", "", none()), 10, Some("set 11 changed its form")),
+            (foreign("TopK", "", none()), 17, None),
+            (foreign("Loop", "", body()), 17, Some("its subgraphs are written in operator set 17")),
+            (foreign("Loop", "com.microsoft", body()), 17, None),
+            (foreign("NonMaxSuppression", "", none()), 11, None),
+        ];
+        for (operator, written_in, wanted) in cases {
+            let mut graph = with_foreign(operator);
+            match (upgrade_opset(&mut graph, written_in), wanted) {
+                (Ok(()), None) => assert_eq!(graph.opset, 21),
+                (Err(error), Some(wanted)) => {
+                    let message = error.to_string();
+                    assert!(message.contains("node `y`") && message.contains(wanted), "{message} should say {wanted}");
+                    assert_eq!(graph.opset, 17, "a refused graph stays as it is");
+                }
+                (result, wanted) => panic!("{result:?} instead of {wanted:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_graph_stays_in_its_set() {
+        let mut graph = with_foreign(foreign("ReduceMin", "", Attributes::default()));
+        graph.opset = 22;
+        upgrade_opset(&mut graph, 22).unwrap();
+        assert_eq!(graph.opset, 22);
+    }
+}
