@@ -44,18 +44,19 @@ pub fn calibrate(
     if let Some(index) = broken {
         return Err(Error::tensor(&graph.value(values[index]).name, "the float model computes values that are not finite here"));
     }
-    let target = &plan.target;
     let params = plan.groups.iter().zip(&histograms).map(|(group, histogram)| {
-        let levels = target.activation_type.integer_range().map_or(255.0, |(low, high)| high - low);
+        let levels = group.data_type.integer_range().map_or(255.0, |(low, high)| high - low);
         let (mut low, mut high) = observer.range(histogram, levels, group.negative_weight);
         if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {
-            (low, high) = (least, most);
+            // So few levels are better spent on what is common.
+            let few = levels < 100.0;
+            (low, high) = if few { (low.max(least), high.min(most)) } else { (least, most) };
         }
         (low, high) = (low.max(group.bounds.0), high.min(group.bounds.1));
         if group.bounds.0 == 0.0 {
             low = 0.0;
         }
-        scheme::activation(low, high, target.activation_type, target.symmetric_activations)
+        scheme::activation(low, high, group.data_type, plan.target.symmetric_activations)
     });
     Ok(Ranges(params.collect()))
 }

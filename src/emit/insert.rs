@@ -8,7 +8,7 @@ use crate::calibration::Ranges;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::{Conv, DequantizeLinear, Gemm, QuantizeLinear};
-use crate::quantization::{QuantPlan, scheme};
+use crate::quantization::{QuantPlan, WeightPoint, scheme};
 use crate::tensor::{DataType, TensorData};
 
 /// A float weight in front of its pair.
@@ -71,7 +71,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale });
     }
     for point in &plan.weights {
-        add_weight(graph, point.value, point.axis, point.node, &mut student)?;
+        add_weight(graph, point, &mut student)?;
         if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point.node, *bias)) {
             let bias = own_constant(graph, point.node, 2, bias);
             student.biases.push(TunedBias { node: point.node, value: bias });
@@ -126,7 +126,8 @@ fn add_pair(
     dequantized
 }
 
-fn add_weight(graph: &mut Graph, value: ValueId, axis: Option<usize>, node: NodeId, student: &mut Student) -> Result<()> {
+fn add_weight(graph: &mut Graph, point: &WeightPoint, student: &mut Student) -> Result<()> {
+    let WeightPoint { node, value, axis, data_type } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
         let pair = graph.consumers()[known.value.0 as usize].iter().find_map(|(id, _)| {
@@ -144,10 +145,11 @@ fn add_weight(graph: &mut Graph, value: ValueId, axis: Option<usize>, node: Node
     if elements.iter().any(|x| !x.is_finite()) {
         return Err(Error::tensor(&name, "holds numbers that are not finite"));
     }
-    let params = scheme::weight(&elements, tensor.shape(), axis);
-    let channels = params.scale.len();
+    let params = scheme::weight(&elements, tensor.shape(), axis, data_type);
+    let zeros = TensorData::from_f64(&[params.scale.len()], vec![0.0; params.scale.len()], data_type);
+    let zeros = zeros.ok_or_else(|| Error::Internal(format!("weights cannot become {data_type}")))?;
     let scale = add_constant(graph, &format!("{name}_scale"), TensorData::vector(params.scale));
-    let zero_point = shared_zero_point(graph, TensorData::vector(vec![0i8; channels]));
+    let zero_point = shared_zero_point(graph, zeros);
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
     graph.set_input(node, 1, Some(dequantized));
     student.weights.push(TunedWeight { value, scale, axis });

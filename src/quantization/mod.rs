@@ -6,7 +6,9 @@ pub mod rounding;
 pub mod scheme;
 pub mod target;
 pub mod targets;
+mod widths;
 
 pub use params::QuantParams;
 pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan};
 pub use target::{Placement, Target};
+pub use widths::{Width, Widths, set_widths};

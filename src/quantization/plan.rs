@@ -24,12 +24,13 @@ pub struct ActivationPoint {
 /// A value to quantize and who reads it dequantized, before grouping.
 type Point = (ValueId, Option<Vec<(NodeId, usize)>>);
 
-/// A constant that becomes int8.
+/// A constant that becomes integers, symmetric about 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightPoint {
     pub node: NodeId,
     pub value: ValueId,
     pub axis: Option<usize>,
+    pub data_type: DataType,
 }
 
 /// Values with common parameters; the range is observed on the first one.
@@ -40,6 +41,7 @@ pub struct Group {
     pub bounds: (f32, f32),
     /// What a squared error below zero counts for: alpha² where only a LeakyRelu reads the value.
     pub negative_weight: f64,
+    pub data_type: DataType,
 }
 
 /// Whether a matrix product will run on integers.
@@ -61,7 +63,7 @@ pub struct QuantPlan {
     pub kernels: Vec<KernelForecast>,
 }
 
-/// Plans the quantization of a prepared float graph. `exclude` are globs on node names.
+/// Plans the quantization of a prepared float graph to 8 bits; [`super::set_widths`] changes them. `exclude` are globs on node names.
 ///
 /// # Errors
 /// If a pattern matches no node, or nothing can be quantized.
@@ -183,7 +185,7 @@ impl Planner<'_> {
         if axes.get(&value).is_some_and(|known| *known != axis) {
             return Err("its weights are shared with a product along another axis".to_string());
         }
-        Ok(WeightPoint { node: id, value, axis })
+        Ok(WeightPoint { node: id, value, axis, data_type: DataType::I8 })
     }
 
     fn sole_consumer(&self, value: ValueId) -> Option<(NodeId, &Node)> {
@@ -324,7 +326,8 @@ impl Planner<'_> {
         for (value, readers) in points {
             let first = root[&value];
             let group = *index_of.entry(first).or_insert_with(|| {
-                groups.push(Group { value: first, bounds: self.bounds(first), negative_weight: self.negative_weight(first) });
+                let (bounds, negative_weight) = (self.bounds(first), self.negative_weight(first));
+                groups.push(Group { value: first, bounds, negative_weight, data_type: self.target.activation_type });
                 groups.len() - 1
             });
             activations.push(ActivationPoint { value, group, readers });
