@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId, check};
 use crate::ops::DequantizeLinear;
 use crate::passes::seal_constants;
-use crate::quantization::QuantPlan;
+use crate::quantization::{QuantPlan, Width};
 use crate::tensor::TensorData;
 
 /// Largest int32 bias that leaves room for the accumulator.
 const LARGEST_BIAS: f64 = 1_073_741_824.0;
 
-/// Turns weights into int8 initializers and, where the target wants it, biases into int32 ones whose scale is the input
-/// scale times the weight scale. What was trained is what is saved.
+/// Turns weights into integer initializers and, where the target wants it, biases into int32 ones whose scale is the input
+/// scale times the weight scale; behind 16-bit inputs, whose scales are small, biases too large for that stay float. What was trained is what is saved.
 ///
 /// # Errors
 /// If a bias has no scale to follow.
@@ -38,16 +38,19 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
     check(graph)
 }
 
-/// The scale constant behind input `index` of `node`.
-fn scale_of(graph: &Graph, bias: &TunedBias, index: usize) -> Result<ValueId> {
+/// The scale constant behind input `index` of `node`, and the width of the integers that it scales.
+fn scale_of(graph: &Graph, bias: &TunedBias, index: usize) -> Result<(ValueId, Option<Width>)> {
     let node = graph.node(bias.node);
     let dequantizer = node.input(index).and_then(|value| graph.producer(value)).filter(|(_, node)| node.is::<DequantizeLinear>().is_some());
-    let scale = dequantizer.and_then(|(_, node)| node.input(1));
-    scale.ok_or_else(|| Error::node(&node.name, node.operator.name(), format!("input {index} is not quantized")))
+    let found = dequantizer.and_then(|(_, node)| {
+        let data_type = node.input(0).and_then(|value| graph.value(value).data_type);
+        Some((node.input(1)?, data_type.and_then(Width::of)))
+    });
+    found.ok_or_else(|| Error::node(&node.name, node.operator.name(), format!("input {index} is not quantized")))
 }
 
 fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
-    let (input_scale, weight_scale) = (scale_of(graph, bias, 0)?, scale_of(graph, bias, 1)?);
+    let ((input_scale, input_width), (weight_scale, _)) = (scale_of(graph, bias, 0)?, scale_of(graph, bias, 1)?);
     let list = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
     let (x, mut weights, elements) = (list(input_scale), list(weight_scale), list(bias.value));
     let Some(x) = x.first().copied() else { return Err(Error::Internal("an input has no scale".to_string())) };
@@ -60,6 +63,9 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
             weights[index] = least * 1.0001;
             enlarged = true;
         }
+    }
+    if enlarged && input_width == Some(Width::Sixteen) {
+        return Ok(());
     }
     if enlarged {
         graph.set_constant(weight_scale, TensorData::vector(weights.clone()));

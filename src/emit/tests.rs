@@ -8,8 +8,15 @@ use crate::graph::{Graph, check};
 use crate::ops::{DequantizeLinear, QuantizeLinear};
 use crate::passes::{prepare, simplify};
 use crate::progress::Silent;
-use crate::quantization::{QuantPlan, plan, targets};
+use crate::quantization::{QuantPlan, Width, Widths, plan, set_widths, targets};
 use crate::tensor::{DataType, TensorData};
+
+/// With the types of `widths`.
+fn planned_for(target: &str, widths: &Widths) -> (Graph, QuantPlan) {
+    let (graph, mut plan) = planned(target);
+    set_widths(&graph, &mut plan, widths);
+    (graph, plan)
+}
 
 fn planned(target: &str) -> (Graph, QuantPlan) {
     let mut graph = Sketch::residual();
@@ -21,7 +28,11 @@ fn planned(target: &str) -> (Graph, QuantPlan) {
 
 /// Teacher, student before and after sealing.
 fn quantized(target: &str) -> (Graph, Graph, Graph, QuantPlan) {
-    let (teacher, plan) = planned(target);
+    quantized_to(target, &Widths::INT8)
+}
+
+fn quantized_to(target: &str, widths: &Widths) -> (Graph, Graph, Graph, QuantPlan) {
+    let (teacher, plan) = planned_for(target, widths);
     let observer = observers::find("mse").unwrap();
     let config = execution::Config::default();
     let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
@@ -59,6 +70,49 @@ fn every_product_runs_on_integers_where_the_target_can() {
         let forecasts = verify(&sealed, &plan.target);
         assert_eq!(forecasts.len(), 3);
         assert!(forecasts.iter().all(|kernel| kernel.integer), "{target}: {forecasts:?}");
+    }
+}
+
+#[test]
+fn other_widths_are_saved_as_they_were_tuned_and_known_to_run_in_float() {
+    let w8a16 = Widths { weights: Width::Eight, activations: Width::Sixteen, all_layers: false };
+    let w4a8 = Widths { weights: Width::Four, activations: Width::Eight, all_layers: false };
+    let w4a4 = Widths { activations: Width::Four, ..w4a8 };
+    let all = Widths { all_layers: true, ..w4a4 };
+    // Errors of the result, and which of the two convolutions and the linear head run on integers.
+    let cases = [(w8a16, 0.01, [false; 3]), (w4a8, 0.1, [true, false, true]), (w4a4, 0.3, [false, false, true]), (all, 0.5, [false; 3])];
+    for (widths, error, integer) in cases {
+        for target in ["ort-cpu", "tensorrt"] {
+            let (teacher, open, sealed, plan) = quantized_to(target, &widths);
+            let forecasts = verify(&sealed, &plan.target);
+            let (teacher, open, sealed) = (outputs(&teacher), outputs(&open), outputs(&sealed));
+            assert!(distance(&teacher, &open) < error, "{target} {widths}: {}", distance(&teacher, &open));
+            // A rounded bias may move a number to the next of few levels.
+            let rounding = if widths.activations == Width::Four { 0.03 } else { 2e-3 };
+            assert!(distance(&open, &sealed) < rounding, "{target} {widths}: {}", distance(&open, &sealed));
+            if target == "ort-cpu" {
+                assert_eq!(forecasts.iter().map(|kernel| kernel.integer).collect::<Vec<_>>(), integer, "{widths}: {forecasts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn biases_beyond_int32_stay_float_behind_sixteen_bits_and_widen_their_weights_behind_eight() {
+    for (activations, tensors) in [(Width::Eight, 3), (Width::Sixteen, 2)] {
+        let (mut teacher, _) = planned("ort-cpu");
+        let bias = teacher.find_value("g_b").unwrap();
+        teacher.set_constant(bias, TensorData::vector(vec![1e5f32, 0.0, 0.0, 0.0]));
+        let mut plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
+        set_widths(&teacher, &mut plan, &Widths { activations, ..Widths::INT8 });
+        let observer = observers::find("mse").unwrap();
+        let config = execution::Config::default();
+        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+        let student = insert(&mut teacher, &plan, &ranges).unwrap();
+        seal(&mut teacher, &plan, &student).unwrap();
+        let integers = teacher.nodes().filter_map(|(_, node)| node.input(0).filter(|_| node.is::<DequantizeLinear>().is_some()));
+        let biases = integers.filter(|value| teacher.constant(*value).is_some_and(|tensor| tensor.data_type() == DataType::I32));
+        assert_eq!(biases.count(), tensors);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::{Clip, DequantizeLinear, QuantizeLinear, Relu};
-use crate::quantization::{KernelForecast, Placement, Target};
+use crate::quantization::{KernelForecast, Placement, Target, Width};
+
+/// Why layers of other widths than 8 bits do not run as integers.
+pub const NO_INTEGER_KERNEL: &str = "runtimes compute with integers of 4 or 16 bits in float";
 
 /// Which Conv, Gemm and MatMul of a finished graph will run as integers on `target`, and why not.
 pub fn verify(graph: &Graph, target: &Target) -> Vec<KernelForecast> {
@@ -29,6 +32,14 @@ fn obstacle(graph: &Graph, consumers: &[Vec<(NodeId, usize)>], node: &Node, targ
     if !dequantized(node.input(0)) || !dequantized(node.input(1)) {
         return Some("its data or weights are not quantized".to_string());
     }
+    let is_eight = |integers: Option<ValueId>| {
+        let data_type = integers.and_then(|value| graph.value(value).data_type);
+        data_type.and_then(Width::of).is_none_or(|width| width == Width::Eight)
+    };
+    let integers = |index: usize| graph.producer(node.input(index)?).and_then(|(_, dequantizer)| dequantizer.input(0));
+    if !is_eight(integers(0)) || !is_eight(integers(1)) {
+        return Some(NO_INTEGER_KERNEL.to_string());
+    }
     if target.placement == Placement::WeightedInputs || node.operator.name() != "Conv" {
         return None;
     }
@@ -45,7 +56,7 @@ fn obstacle(graph: &Graph, consumers: &[Vec<(NodeId, usize)>], node: &Node, targ
             return Some("its float output is a graph output".to_string());
         }
         if next.is::<QuantizeLinear>().is_some() {
-            return None;
+            return (!is_eight(next.output(0))).then(|| NO_INTEGER_KERNEL.to_string());
         }
         if next.is::<Relu>().is_none() && next.is::<Clip>().is_none() {
             return Some(format!("its output goes to {} `{}` unquantized", next.operator.name(), next.name));
