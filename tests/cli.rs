@@ -70,7 +70,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         Case { arguments: &["melt", "m.onnx"], says: "melt" },
         Case { arguments: &["quantize", "m.onnx"], says: "--output" },
         Case { arguments: &["quantize", "-o", "q.onnx"], says: "MODEL" },
-        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--precision", "int3"], says: "int8, fp16" },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--precision", "int3"], says: "int8, w4a8, w4a4, w8a16, fp16" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--target", "abacus"], says: "ort-cpu, tensorrt" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--observer", "eyes"], says: "percentile" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "-n", "0"], says: "from 1 to" },
@@ -199,6 +199,22 @@ fn a_gpu_that_this_build_cannot_use_is_refused() {
     let run = run(&["quantize", "m.onnx", "-o", "q.onnx", "--device", "cuda:1"], place.path());
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.starts_with("error[E0401]: --device cuda:1: ") && run.stderr.contains("--device cpu"), "{}", run.stderr);
+}
+
+#[test]
+fn flags_of_one_precision_are_refused_with_another() {
+    let place = TempDir::new().unwrap();
+    fs::write(place.path().join("m.onnx"), noise(64)).unwrap();
+    let cases = [
+        ("int8", "--all-layers", "--precision w4a8 or w4a4"),
+        ("w8a16", "--all-layers", "--precision w4a8 or w4a4"),
+        ("w4a4", "--fp16-io", "--precision fp16"),
+    ];
+    for (precision, flag, says) in cases {
+        let run = run(&["quantize", "m.onnx", "-o", "q.onnx", "--precision", precision, flag], place.path());
+        assert_eq!(run.code, Some(2));
+        assert!(run.stderr.starts_with("error[E0401]") && run.stderr.contains(says), "{precision} {flag}: {}", run.stderr);
+    }
 }
 
 #[test]

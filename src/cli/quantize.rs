@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::quantization::targets;
+use crate::quantization::{Width, Widths, targets};
 use crate::synthesis::input_range::InputRange;
 
 const EXAMPLES: &str = "\
@@ -24,12 +24,19 @@ Examples:
   zeroq quantize model.onnx -o model_int8.onnx --input-range=-124,27 --seed 1
   zeroq quantize model.onnx -o model_int8.onnx --calibration pictures/ --input-range imagenet
   zeroq quantize model.onnx -o model_int8.onnx --exclude '/head/*' --json --report run.json
-  zeroq quantize model.onnx -o model_fp16.onnx --precision fp16";
+  zeroq quantize model.onnx -o model_fp16.onnx --precision fp16
+  zeroq quantize model.onnx -o model_w4a4.onnx --precision w4a4 --all-layers";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
     /// 8-bit integers
     Int8,
+    /// 4-bit weights, 8-bit activations; first and last layers stay 8-bit
+    W4a8,
+    /// 4-bit weights and activations; first and last layers stay 8-bit
+    W4a4,
+    /// 8-bit weights, 16-bit activations
+    W8a16,
     /// 16-bit floats; inputs and outputs stay 32-bit
     Fp16,
 }
@@ -38,8 +45,23 @@ impl Precision {
     pub fn name(self) -> &'static str {
         match self {
             Precision::Int8 => "int8",
+            Precision::W4a8 => "w4a8",
+            Precision::W4a4 => "w4a4",
+            Precision::W8a16 => "w8a16",
             Precision::Fp16 => "fp16",
         }
+    }
+
+    /// Widths of weights and activations, where they become integers.
+    fn widths(self, all_layers: bool) -> Option<Widths> {
+        let (weights, activations) = match self {
+            Precision::Int8 => (Width::Eight, Width::Eight),
+            Precision::W4a8 => (Width::Four, Width::Eight),
+            Precision::W4a4 => (Width::Four, Width::Four),
+            Precision::W8a16 => (Width::Eight, Width::Sixteen),
+            Precision::Fp16 => return None,
+        };
+        Some(Widths { weights, activations, all_layers })
     }
 }
 
@@ -124,6 +146,9 @@ pub struct QuantizeArguments {
     /// Where to compute: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
     pub device: Device,
+    /// Make the first and last layers 4-bit too; with --precision w4a8 or w4a4
+    #[arg(long)]
+    pub all_layers: bool,
     /// Make inputs and outputs 16-bit too; with --precision fp16
     #[arg(long)]
     pub fp16_io: bool,
@@ -152,6 +177,7 @@ pub struct QuantizeRequest {
     pub observer: String,
     pub exclude: Vec<String>,
     pub seed: u64,
+    pub all_layers: bool,
     pub fp16_io: bool,
     pub requantize: bool,
     pub execution: crate::execution::Config,
@@ -164,6 +190,7 @@ impl QuantizeRequest {
         let target = targets::find(&self.target).ok_or_else(|| Error::Usage(format!("there is no target `{}`", self.target)))?;
         Ok(pipeline::Config {
             target,
+            widths: self.precision.widths(self.all_layers).unwrap_or(Widths::INT8),
             observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
             equalize: self.equalize,
@@ -194,6 +221,7 @@ impl QuantizeArguments {
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),
             seed: self.images.seed,
+            all_layers: self.all_layers,
             fp16_io: self.fp16_io,
             requantize: self.requantize,
             execution: context.execution,
@@ -206,6 +234,9 @@ impl QuantizeArguments {
         }
         if self.fp16_io && self.precision != Precision::Fp16 {
             return Err(Error::Usage("--fp16-io needs --precision fp16".into()));
+        }
+        if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
+            return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));
         }
         let inputs: Vec<&Path> = std::iter::once(self.model.as_path()).chain(self.calibration.as_deref()).collect();
         check_output(&self.output, &inputs, self.force)?;

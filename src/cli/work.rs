@@ -64,8 +64,8 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     let config = request.config()?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let work = match request.precision {
-        Precision::Int8 => pipeline::quantize(&original, given, &config, &stopwatch)?,
         Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, &stopwatch)?,
+        _ => pipeline::quantize(&original, given, &config, &stopwatch)?,
     };
     stopwatch.begin("write and compare", 0);
     let bytes = onnx::to_bytes(&work.model)?;
