@@ -93,7 +93,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let (set, held_out) = hold_out(&set);
     prepare(&mut teacher)?;
     if config.equalize {
-        equalize(&mut teacher, &set, Levels::of(&config.target), &config.execution)?;
+        equalize(&mut teacher, &set, Levels::of(&config.widths), &config.execution)?;
     }
     let mut plan = plan(&teacher, &config.target, &config.exclude)?;
     set_widths(&teacher, &mut plan, &config.widths);

@@ -8,7 +8,7 @@ use crate::execution::{self, observe};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Gemm;
 use crate::passes::{Seam, channel_of, find_seams, scale_seam};
-use crate::quantization::Target;
+use crate::quantization::{Width, Widths};
 
 /// Numbers of levels of activations and of weights that the errors are weighed for.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +19,10 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Those of activations on `target`, and of int8 weights.
-    pub fn of(target: &Target) -> Levels {
-        let (low, high) = target.activation_type.integer_range().unwrap_or((0.0, 255.0));
-        Levels { activation: high - low, weight: 127.0 }
+    pub fn of(widths: &Widths) -> Levels {
+        let levels = |width: Width, signed: bool| width.data_type(signed).integer_range().unwrap_or((0.0, 255.0));
+        let ((low, high), (_, most)) = (levels(widths.activations, false), levels(widths.weights, true));
+        Levels { activation: high - low, weight: most }
     }
 }
 
