@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::calibration::{CalibrationSet, Levels, Provenance, Samples, calibrate, equalize, observers};
-use crate::distillation::{self, Rates, Steps, distill};
-use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, verify};
+use crate::distillation::{self, Rates, Steps, distill, reconstruct};
+use crate::emit::{NO_INTEGER_KERNEL, Student, insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
 use crate::graph::{Graph, ValueId, known_shape};
@@ -33,6 +33,8 @@ pub struct Config {
     pub steps: Option<usize>,
     /// 0: no distillation.
     pub distill_steps: Option<usize>,
+    /// For each block; 0: no reconstruction.
+    pub reconstruct_steps: Option<usize>,
     pub seed: u64,
     pub execution: execution::Config,
 }
@@ -55,6 +57,8 @@ pub struct Budget {
     pub batch: usize,
     pub steps: usize,
     pub distill_steps: Steps,
+    /// For each block.
+    pub reconstruct_steps: usize,
 }
 
 /// Samples of one distillation step.
@@ -74,7 +78,8 @@ impl Budget {
         let steps = (1e12 / (macs * images as f64)).clamp(50.0, 200.0) as usize;
         let distill = |total: f64, least: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, 600.0) as usize;
         let distill_steps = Steps::Between { least: distill(1e11, 30.0), most: distill(4e11, 120.0) };
-        Budget { images, batch: 64, steps, distill_steps }
+        let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
+        Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
     }
 }
 
@@ -103,19 +108,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), input_range, &config.execution, progress)?;
     let mut graph = teacher.clone();
     let student = insert(&mut graph, &plan, &ranges)?;
-    let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
-    let mut summary = None;
-    if steps != Steps::Exactly(0) && set.len() >= 16 {
-        let config =
-            distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
-        let found = distill(&teacher, &mut graph, &student, &set, &inputs, &config, progress)?;
-        if found.kept_step == 0 {
-            progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
-        }
-        summary = Some(found);
-    } else if steps != Steps::Exactly(0) {
-        progress.warn(&format!("{} samples are too few to distill on: the quantized model was not tuned", set.len()));
-    }
+    let summary = tune(&teacher, &mut graph, &student, &set, &inputs, &budget, config, progress)?;
     seal(&mut graph, &plan, &student)?;
     let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
     let mut quantized = model.with_graph(graph);
@@ -129,6 +122,43 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     }
     describe(&mut quantized, model, &set.provenance, config, &more);
     Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs })
+}
+
+/// Tunes the student: block by block first where its integers are of 4 bits, then as a whole.
+#[allow(clippy::too_many_arguments)]
+fn tune(
+    teacher: &Graph,
+    graph: &mut Graph,
+    student: &Student,
+    set: &CalibrationSet,
+    inputs: &[Input],
+    budget: &Budget,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<Option<distillation::Summary>> {
+    let narrow = [config.widths.weights, config.widths.activations].contains(&Width::Four);
+    let reconstruct_steps = config.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
+    let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
+    if set.len() < 16 {
+        if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
+            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", set.len()));
+        }
+        return Ok(None);
+    }
+    let tuning =
+        distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
+    if reconstruct_steps > 0 {
+        let tuning = distillation::Config { steps: Steps::Exactly(reconstruct_steps), batch: 2 * DISTILL_BATCH, ..tuning.clone() };
+        reconstruct(teacher, graph, student, set, inputs, &tuning, progress)?;
+    }
+    if steps == Steps::Exactly(0) {
+        return Ok(None);
+    }
+    let found = distill(teacher, graph, student, set, inputs, &tuning, progress)?;
+    if found.kept_step == 0 {
+        progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
+    }
+    Ok(Some(found))
 }
 
 /// Brings the graph into an operator set that knows integers of these widths, and says what they are good for.

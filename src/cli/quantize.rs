@@ -131,6 +131,10 @@ pub struct QuantizeArguments {
     /// Steps of tuning the quantized model against the original [default: chosen from the model]
     #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000), conflicts_with = "no_distill")]
     pub distill_steps: Option<usize>,
+    /// Steps of learning how the weights of each block are rounded, before that [default: chosen from the model for 4 bits,
+    /// 0 for wider integers]
+    #[arg(long, value_name = "N", value_parser = count_parser(0, 10_000_000), conflicts_with = "no_distill")]
+    pub reconstruct_steps: Option<usize>,
     /// Do not tune the quantized model against the original
     #[arg(long)]
     pub no_distill: bool,
@@ -173,6 +177,7 @@ pub struct QuantizeRequest {
     pub steps: Option<usize>,
     /// `Some(0)` where nothing is tuned, `None` where the number is chosen.
     pub distill_steps: Option<usize>,
+    pub reconstruct_steps: Option<usize>,
     pub equalize: bool,
     pub observer: String,
     pub exclude: Vec<String>,
@@ -198,6 +203,7 @@ impl QuantizeRequest {
             images: self.images,
             steps: self.steps,
             distill_steps: self.distill_steps,
+            reconstruct_steps: self.reconstruct_steps,
             seed: self.seed,
             execution: self.execution,
         })
@@ -217,6 +223,7 @@ impl QuantizeArguments {
             images: self.images.images,
             steps: self.images.steps,
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
+            reconstruct_steps: if self.no_distill { Some(0) } else { self.reconstruct_steps },
             equalize: !self.no_equalize,
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),

@@ -33,14 +33,8 @@ pub fn find_pairs(
     set: &CalibrationSet,
     config: &execution::Config,
 ) -> Result<Vec<Pair>> {
-    let mut seen = HashSet::new();
-    let mut ends = Vec::new();
-    for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {
-        let (from, to) = logits(graph, teacher, *student_output, *teacher_output);
-        if is_computable(teacher, to) && seen.insert(from) {
-            ends.push((from, to));
-        }
-    }
+    let ends = ends(teacher, graph);
+    let mut seen: HashSet<ValueId> = ends.iter().map(|(from, _)| *from).collect();
     // What only a LeakyRelu reads is judged behind it, where it counts.
     let consumers = teacher.consumers();
     let judged_behind = |value: &ValueId| {
@@ -58,9 +52,32 @@ pub fn find_pairs(
     let pair = |(student, teacher): (ValueId, ValueId), share| Pair { student, teacher, share, energy: 0.0 };
     let mut pairs: Vec<Pair> = ends.into_iter().map(|ends| pair(ends, end_share)).collect();
     pairs.extend(layers.into_iter().map(|value| pair((value, value), layer_share)));
+    measured(teacher, pairs, set, config)
+}
+
+/// `values` of student and teacher with equal shares, their energies measured on `set`.
+pub fn equal_pairs(teacher: &Graph, values: &[(ValueId, ValueId)], set: &CalibrationSet, config: &execution::Config) -> Result<Vec<Pair>> {
+    let share = 1.0 / values.len().max(1) as f64;
+    let pairs = values.iter().map(|(student, teacher)| Pair { student: *student, teacher: *teacher, share, energy: 0.0 });
+    measured(teacher, pairs.collect(), set, config)
+}
+
+fn measured(teacher: &Graph, mut pairs: Vec<Pair>, set: &CalibrationSet, config: &execution::Config) -> Result<Vec<Pair>> {
     measure_energies(teacher, &mut pairs, set, config)?;
     pairs.retain(|pair| pair.energy > 0.0 && pair.energy.is_finite());
     Ok(pairs)
+}
+
+/// The outputs of student and teacher that can be computed, logits where the output is a Softmax.
+pub fn ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
+    let mut ends: Vec<(ValueId, ValueId)> = Vec::new();
+    for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {
+        let (from, to) = logits(graph, teacher, *student_output, *teacher_output);
+        if is_computable(teacher, to) && ends.iter().all(|(known, _)| *known != from) {
+            ends.push((from, to));
+        }
+    }
+    ends
 }
 
 /// The inputs of a final Softmax, else the values themselves.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::trainer::Moment;
 use crate::emit::Student;
-use crate::execution::adam::{Adam, Decay};
+use crate::execution::adam::{Adam, Decay, cosine};
 use crate::execution::tape::Tape;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Isa;
+use crate::ops::SoftRound;
 use crate::tensor::TensorData;
 
 /// Learning rates, each in the unit natural to what it moves.
@@ -18,11 +20,13 @@ pub struct Rates {
     pub bias: f32,
     /// Scales of weights and activations: parts of themselves.
     pub scale: f32,
+    /// Variables of learned rounding.
+    pub rounding: f32,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Rates { weight: 0.05, bias: 0.005, scale: 0.003 }
+        Rates { weight: 0.05, bias: 0.005, scale: 0.003, rounding: 0.02 }
     }
 }
 
@@ -31,6 +35,8 @@ enum Move {
     Add { unit: Vec<f32> },
     /// Multiplies by 1 − direction × rate, up to `most`.
     Multiply { rate: f32, most: f32 },
+    /// The variable of a SoftRound: moves freely at first and is pushed to the nearer level ever more.
+    Round { rate: f32 },
 }
 
 struct Parameter {
@@ -58,12 +64,18 @@ impl Parameters {
 
     pub fn new(tape: &Tape, graph: &Graph, student: &Student, rates: Rates) -> Self {
         let mut moves: HashMap<ValueId, Move> = HashMap::new();
+        let consumers = graph.consumers();
         for weight in &student.weights {
+            moves.insert(weight.scale, Move::Multiply { rate: rates.scale, most: f32::INFINITY });
+            let soft = |(id, _): &(NodeId, usize)| graph.node(*id).is::<SoftRound>().is_some();
+            if consumers[weight.value.0 as usize].iter().any(soft) {
+                moves.insert(weight.value, Move::Round { rate: rates.rounding });
+                continue;
+            }
             let scale = graph.constant(weight.scale).and_then(TensorData::to_f32).unwrap_or_default();
             if let Some(unit) = weight_unit(tape, weight.value, weight.axis, &scale, rates.weight) {
                 moves.insert(weight.value, Move::Add { unit });
             }
-            moves.insert(weight.scale, Move::Multiply { rate: rates.scale, most: f32::INFINITY });
         }
         for activation in &student.activations {
             moves.insert(activation.scale, Move::Multiply { rate: rates.scale, most: activation.largest_scale });
@@ -81,8 +93,9 @@ impl Parameters {
         Parameters(parameters)
     }
 
-    /// Moves every parameter against its gradient, scaled by `factor`.
-    pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, factor: f32, isa: Isa) {
+    /// Moves every parameter against its gradient, ever less.
+    pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, moment: Moment, isa: Isa) {
+        let factor = cosine(moment.step, moment.steps);
         for Parameter { value, adam, how } in &mut self.0 {
             let (Some(gradient), Some(elements)) = (gradients.get_mut(value), tape.parameter_mut(*value)) else { continue };
             adam.direct(gradient, isa);
@@ -94,6 +107,20 @@ impl Parameters {
                     let moved = |direction: f32| (1.0 - factor * *rate * direction).clamp(0.5, 2.0);
                     elements.iter_mut().zip(gradient).for_each(|(x, direction)| *x = (*x * moved(*direction)).min(*most));
                 }
+                Move::Round { rate } => {
+                    let push = Push::at(moment);
+                    elements.iter_mut().zip(gradient).for_each(|(v, direction)| *v += factor * *rate * (push.of(*v) - *direction));
+                }
+            }
+        }
+        tape.refresh();
+    }
+
+    /// Rounds what is rounded softly to the nearer level.
+    pub fn harden(&self, tape: &mut Tape) {
+        for Parameter { value, how, .. } in &self.0 {
+            if let (Move::Round { .. }, Some(elements)) = (how, tape.parameter_mut(*value)) {
+                elements.iter_mut().for_each(|v| *v = if *v >= 0.0 { DECIDED } else { -DECIDED });
             }
         }
         tape.refresh();
@@ -119,6 +146,31 @@ impl Parameters {
                 graph.set_constant(parameter.value, tensor);
             }
         }
+    }
+}
+
+/// A variable of learned rounding that has chosen its level for good.
+const DECIDED: f32 = 10.0;
+
+/// What drives soft rounding to a level: the slope of |2h − 1|^β, with β falling from 20 to 2 and the push growing, after a
+/// fifth of the way. Where AdaRound adds this to the loss, here it stands beside Adam's direction, whose size is 1, so
+/// that it needs no weight of its own.
+///
+/// Paper: Nagel et al. 2020 (AdaRound), arXiv:2004.10568, eq. 24.
+struct Push {
+    beta: f32,
+    strength: f32,
+}
+
+impl Push {
+    fn at(moment: Moment) -> Push {
+        let way = (moment.step as f32 / moment.steps.max(1) as f32 - 0.2).max(0.0) / 0.8;
+        Push { beta: 20.0 - 18.0 * way, strength: 2.0 * way }
+    }
+
+    fn of(&self, v: f32) -> f32 {
+        let side = 2.0 * SoftRound::part(v) - 1.0;
+        self.strength * side.signum() * side.abs().powf(self.beta - 1.0)
     }
 }
 

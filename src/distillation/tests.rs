@@ -1,20 +1,27 @@
 //! Distillation on a small network.
 
+use super::parameters::Parameters;
 use super::*;
 use crate::calibration::{calibrate, observers};
 use crate::emit::insert;
+use crate::graph::ValueId;
 use crate::graph::sketch::{Sketch, noise};
 use crate::passes::{prepare, simplify};
 use crate::progress::Silent;
-use crate::quantization::{plan, targets};
+use crate::quantization::{Width, Widths, plan, set_widths, targets};
 use crate::synthesis::input_range::PixelRange;
 
 /// Teacher and student; `shrink` spoils the student's scales.
 fn pair(shrink: f32) -> (Graph, Graph, Student) {
+    narrow_pair(shrink, &Widths::INT8)
+}
+
+fn narrow_pair(shrink: f32, widths: &Widths) -> (Graph, Graph, Student) {
     let mut teacher = Sketch::residual();
     simplify(&mut teacher).unwrap();
     prepare(&mut teacher).unwrap();
-    let plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
+    let mut plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
+    set_widths(&teacher, &mut plan, widths);
     let observer = observers::find("min-max").unwrap();
     let config = execution::Config::default();
     let mut ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
@@ -47,7 +54,7 @@ fn a_spoiled_student_recovers() {
 
 #[test]
 fn a_state_that_tuning_only_harms_is_kept() {
-    let (before, after, student, summary) = run(1.0, Rates { weight: 50.0, bias: 5.0, scale: 0.5 });
+    let (before, after, student, summary) = run(1.0, Rates { weight: 50.0, bias: 5.0, scale: 0.5, ..Rates::default() });
     assert_eq!((summary.kept_step, summary.loss_after), (0, summary.loss_before));
     let same = |value: ValueId| before.constant(value) == after.constant(value);
     assert!(Parameters::values(&student).into_iter().all(same));
@@ -58,4 +65,47 @@ fn a_student_that_is_hardly_disturbed_is_tuned_for_fewer_steps() {
     let steps = Steps::Between { least: 150, most: 600 };
     assert_eq!([0.2, 0.05, 0.025, 0.001].map(|loss| steps.after(loss)), [600, 600, 300, 150]);
     assert_eq!(Steps::Exactly(7).after(0.001), 7);
+}
+
+#[test]
+fn a_softened_student_that_has_chosen_computes_what_it_did() {
+    let widths = Widths { weights: Width::Four, activations: Width::Four, all_layers: true };
+    let (teacher, graph, student) = narrow_pair(1.0, &widths);
+    let mut soft = graph.clone();
+    let softened = soften::soften(&mut soft, &student).unwrap();
+    soften::insert_drops(&mut soft, &student).unwrap();
+    for weight in &softened.weights {
+        let tensor = soft.constant(weight.value).unwrap().clone();
+        let chosen = tensor.to_f32().unwrap().iter().map(|v| 10.0 * v.signum()).collect();
+        soft.set_constant(weight.value, crate::tensor::TensorData::new(tensor.shape(), chosen));
+    }
+    let set = noise(&teacher, 4);
+    let run = |graph: &Graph| execution::evaluate(graph, &graph.outputs, &set, &execution::Config::default()).unwrap();
+    for (a, b) in run(&graph)[0].iter().zip(run(&soft)[0].iter()) {
+        assert!((a - b).abs() < 1e-5, "{a} became {b}");
+    }
+}
+
+#[test]
+fn reconstruction_chooses_levels_that_serve_the_outputs() {
+    let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
+    let (teacher, mut graph, student) = narrow_pair(1.0, &widths);
+    let set = noise(&teacher, 64);
+    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let execution = execution::Config::default();
+    let config = Config { steps: Steps::Exactly(60), batch: 16, seed: 0, rates: Rates { rounding: 0.1, ..Rates::default() }, execution };
+    let error = |graph: &Graph| {
+        let run = |graph: &Graph| execution::evaluate(graph, &graph.outputs, &set, &execution).unwrap().swap_remove(0);
+        run(&teacher).iter().zip(run(graph).iter()).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
+    };
+    let before = error(&graph);
+    assert!(reconstruct(&teacher, &mut graph, &student, &set, &inputs, &config, &Silent).unwrap() > 0);
+    assert!(error(&graph) < 0.7 * before, "{before} became {}", error(&graph));
+    // What is saved is what was learned: every weight is a level times its scale.
+    let weight = &student.weights[0];
+    let numbers = |value: ValueId| graph.constant(value).unwrap().to_f32().unwrap();
+    let (elements, scales) = (numbers(weight.value), numbers(weight.scale));
+    let inner = elements.len() / scales.len();
+    let levels = elements.iter().enumerate().map(|(i, w)| w / scales[i / inner]);
+    assert!(levels.clone().all(|level| (level - level.round()).abs() < 1e-4 && (-8.0..=7.0).contains(&level.round())));
 }

@@ -14,6 +14,8 @@ use crate::tensor::{DataType, TensorData};
 /// A float weight in front of its pair.
 #[derive(Clone, Debug)]
 pub struct TunedWeight {
+    /// The product that reads it, the first one if there are several.
+    pub node: NodeId,
     pub value: ValueId,
     pub scale: ValueId,
     pub axis: Option<usize>,
@@ -152,7 +154,7 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, student: &mut Student) -> 
     let zero_point = shared_zero_point(graph, zeros);
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
     graph.set_input(node, 1, Some(dequantized));
-    student.weights.push(TunedWeight { value, scale, axis });
+    student.weights.push(TunedWeight { node, value, scale, axis });
     Ok(())
 }
 

@@ -116,6 +116,41 @@ fn swings() {
 }
 
 #[test]
+fn learned_rounding() {
+    for shape in SHAPES {
+        let base = Input { constant: true, ..Input::distinct(shape, 2).map(|x| (4.0 * x).floor()).shared() };
+        let v = Input::distinct(shape, 1).map(|x| 0.7 * x).shared();
+        let operator = super::SoftRound { data_type: crate::tensor::DataType::I8 };
+        check_gradient("SoftRound", &operator, &[Some(base), Some(v)], 4e-3);
+    }
+}
+
+#[test]
+fn quantization_is_dropped_for_half_of_the_elements() {
+    use super::probe::{Order, Probe};
+    let len = 17 * 61;
+    let (x, quantized) = (Input::distinct(&[1, 17, 61], 1), Input::distinct(&[1, 17, 61], 1).map(|x| x + 100.0));
+    let ones = vec![1.0; len];
+    let run = |state: f32| {
+        let inputs = [Some(x.clone()), Some(quantized.clone()), Some(Input::new(&[], vec![state]).shared())];
+        let mut probe = Probe::new(&super::QuantizationDrop, &inputs, Order::RowMajor, crate::kernels::Isa::detect());
+        let output = probe.run(&inputs);
+        (output, probe.gradients(&inputs, &ones, None))
+    };
+    let (all, gradients) = run(-1.0);
+    assert!(all == quantized.values && gradients[0].iter().all(|g| *g == 0.0) && gradients[1] == ones);
+    let (some, gradients) = run(5.0);
+    let kept = some.iter().zip(&x.values).filter(|(y, x)| y == x).count();
+    assert!((len * 2 / 5..len * 3 / 5).contains(&kept), "{kept} of {len}");
+    for (i, y) in some.iter().enumerate() {
+        let keeps = *y == x.values[i];
+        assert!(keeps || *y == quantized.values[i]);
+        assert_eq!((gradients[0][i], gradients[1][i]), if keeps { (1.0, 0.0) } else { (0.0, 1.0) });
+    }
+    assert_ne!(some, run(6.0).0);
+}
+
+#[test]
 fn the_first_of_equal_maxima_takes_the_gradient() {
     let inputs = [Some(Input::new(&[1, 1, 2, 2], vec![1.0; 4]))];
     let attributes = none().ints("kernel_shape", &[2, 2]);

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
 use crate::ops::operator::{FILL, Facts, Implementation, Layout, Operand, Site};
-use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear};
+use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear, SoftRound};
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
 
@@ -14,7 +14,7 @@ const LARGEST: usize = 1 << 24;
 const EXACT: f64 = 16_777_216.0;
 
 /// Replaces nodes whose outputs are known beforehand by constants. Quantizers stay: folding a DequantizeLinear would undo
-/// quantization, and a QuantizeLinear of a constant belongs to [`seal_constants`], since its constant may yet be tuned.
+/// quantization, and a QuantizeLinear (or SoftRound) of a constant belongs to [`seal_constants`], since its constant may yet be tuned.
 ///
 /// # Errors
 /// If a node refuses the inputs that it has.
@@ -37,7 +37,7 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
         let node = graph.node(id).clone();
         let stays = node.is::<Foreign>().is_some()
             || node.is::<DequantizeLinear>().is_some()
-            || !quantizers && node.is::<QuantizeLinear>().is_some()
+            || !quantizers && (node.is::<QuantizeLinear>().is_some() || node.is::<SoftRound>().is_some())
             || node.outputs.iter().flatten().any(|v| graph.is_output(*v));
         let tensors = if stays { None } else { evaluate(graph, &node)? };
         let Some(tensors) = tensors else {

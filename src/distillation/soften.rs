@@ -1,0 +1,117 @@
+//! A student whose weights are rounded softly and whose quantizers are left out at random.
+
+use std::sync::Arc;
+
+use crate::emit::{Student, TunedWeight};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, NodeId, ValueId, check};
+use crate::ops::{DequantizeLinear, QuantizationDrop, QuantizeLinear, SoftRound};
+use crate::tensor::{DataType, TensorData};
+
+/// Before: `q = QuantizeLinear(w, s, z)`. After: `q = SoftRound(⌊w / s⌋, v)`, v such that the soft level is w / s, for the
+/// weights whose quantizer reads them alone. Returns `student` with the variables v in place of those weights.
+///
+/// # Errors
+/// If a weight has no quantizer.
+pub fn soften(graph: &mut Graph, student: &Student) -> Result<Student> {
+    let mut softened = student.clone();
+    for weight in &mut softened.weights {
+        let (quantizer, data_type) = quantizer_of(graph, weight)?;
+        let (levels, shape) = levels(graph, weight)?;
+        let (low, high) = data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))?;
+        let name = graph.value(weight.value).name.clone();
+        let base: Vec<f32> = levels.iter().map(|level| level.floor().clamp(low as f32, high as f32 - 1.0)).collect();
+        let variable = levels.iter().zip(&base).map(|(level, base)| SoftRound::variable(level - base)).collect();
+        let base = graph.add_constant(graph.unused_name(&format!("{name}_base")), TensorData::new(&shape, base));
+        let variable = graph.add_constant(graph.unused_name(&format!("{name}_rounding")), TensorData::new(&shape, variable));
+        graph.set_operator(quantizer, Arc::new(SoftRound { data_type }));
+        graph.set_inputs(quantizer, vec![Some(base), Some(variable)]);
+        weight.value = variable;
+    }
+    check(graph)?;
+    Ok(softened)
+}
+
+/// Writes the levels that `softened` came to, and all else that was tuned, into `graph`, the student as it was before.
+///
+/// # Errors
+/// If `soft` is not a softened `graph`.
+pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Student) -> Result<()> {
+    for (weight, soft_weight) in student.weights.iter().zip(&softened.weights) {
+        let scale = soft.constant(weight.scale).cloned().ok_or_else(|| Error::Internal("a scale is lost".into()))?;
+        let base = soft.consumers()[soft_weight.value.0 as usize].first().and_then(|(id, _)| soft.node(*id).input(0));
+        let numbers = |value: ValueId| soft.constant(value).and_then(TensorData::to_f32);
+        let (Some(base), Some(variable), Some(scales)) = (base.and_then(numbers), numbers(soft_weight.value), scale.to_f32()) else {
+            return Err(Error::Internal("a rounded weight is lost".into()));
+        };
+        let shape = soft.constant(soft_weight.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+        let channel = channels(weight, &shape, scales.len());
+        let level = base.iter().zip(&variable).map(|(base, v)| base + if *v >= 0.0 { 1.0 } else { 0.0 });
+        let elements = level.enumerate().map(|(index, level)| level * scales[channel(index)]).collect();
+        graph.set_constant(weight.value, TensorData::new(&shape, elements));
+        graph.set_constant(weight.scale, scale);
+    }
+    let others = student.activations.iter().map(|activation| activation.scale).chain(student.biases.iter().map(|bias| bias.value));
+    for value in others {
+        if let Some(tensor) = soft.constant(value).cloned() {
+            graph.set_constant(value, tensor);
+        }
+    }
+    Ok(())
+}
+
+fn quantizer_of(graph: &Graph, weight: &TunedWeight) -> Result<(NodeId, DataType)> {
+    let readers = &graph.consumers()[weight.value.0 as usize];
+    let quantizer = readers.iter().find(|(id, _)| graph.node(*id).is::<QuantizeLinear>().is_some());
+    let data_type = |id: &NodeId| graph.value(graph.node(*id).input(2)?).data_type;
+    let found = quantizer.and_then(|(id, _)| Some((*id, data_type(id)?)));
+    found.ok_or_else(|| Error::tensor(&graph.value(weight.value).name, "has no quantizer"))
+}
+
+/// w / s, and the shape of w.
+fn levels(graph: &Graph, weight: &TunedWeight) -> Result<(Vec<f32>, Vec<usize>)> {
+    let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
+    let (elements, scales) = (numbers(weight.value), numbers(weight.scale));
+    let shape = graph.constant(weight.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+    if elements.is_empty() || scales.is_empty() {
+        return Err(Error::tensor(&graph.value(weight.value).name, "has no numbers"));
+    }
+    let channel = channels(weight, &shape, scales.len());
+    Ok((elements.iter().enumerate().map(|(index, w)| w / scales[channel(index)]).collect(), shape))
+}
+
+/// Which scale an element of the weight has.
+fn channels(weight: &TunedWeight, shape: &[usize], scales: usize) -> impl Fn(usize) -> usize + use<> {
+    let inner: usize = weight.axis.map_or(usize::MAX, |axis| shape[axis + 1..].iter().product());
+    move |index| index / inner.max(1) % scales
+}
+
+/// Before: readers of `y = DequantizeLinear(QuantizeLinear(x))`. After: readers of `QuantizationDrop(x, y, state)`.
+/// Returns the state, which is −1 at first: nothing is left out.
+///
+/// # Errors
+/// If the graph is not sound.
+pub fn insert_drops(graph: &mut Graph, student: &Student) -> Result<ValueId> {
+    let state = graph.add_constant(graph.unused_name("drop_state"), TensorData::scalar(-1.0f32));
+    for activation in &student.activations {
+        let consumers = graph.consumers();
+        let quantizers = consumers[activation.value.0 as usize].iter().map(|(id, _)| graph.node(*id));
+        let quantized = quantizers.filter(|node| node.is::<QuantizeLinear>().is_some()).find_map(|node| node.output(0));
+        let Some(quantized) = quantized else { continue };
+        let readers = consumers[quantized.0 as usize].iter().map(|(id, _)| graph.node(*id));
+        let Some(output) = readers.filter(|node| node.is::<DequantizeLinear>().is_some()).find_map(|node| node.output(0)) else { continue };
+        if graph.is_output(output) {
+            continue;
+        }
+        let readers = consumers[output.0 as usize].clone();
+        let name = graph.unused_name(&format!("{}_drop", graph.value(activation.value).name));
+        let (_, dropped) =
+            graph.add_operation(&format!("{name}_node"), Arc::new(QuantizationDrop), vec![activation.value, output, state], &name);
+        let facts = graph.value(output).clone();
+        graph.set_facts(dropped, facts.data_type, facts.shape);
+        readers.into_iter().for_each(|(id, index)| graph.set_input(id, index, Some(dropped)));
+    }
+    graph.sort()?;
+    check(graph)?;
+    Ok(state)
+}
