@@ -2,6 +2,7 @@
 
 mod float16;
 mod float16_rounding;
+mod four_bits;
 mod insert;
 mod names;
 mod seal;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::four_bits::{absorb_clips, spread_scales};
 use super::insert::{Student, TunedBias};
 use super::names::{shared_zero_point, shorten_names};
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
         }
     }
     seal_constants(graph)?;
+    absorb_clips(graph);
+    spread_scales(graph);
     shorten_names(graph);
     check(graph)
 }

@@ -1,9 +1,9 @@
 //! How wide the integers of a plan are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::plan::QuantPlan;
+use super::plan::{ActivationPoint, QuantPlan};
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
 use crate::tensor::DataType;
@@ -89,6 +89,31 @@ pub fn set_widths(graph: &Graph, plan: &mut QuantPlan, widths: &Widths) {
         let is_result = !values().any(|value| layers.read_later.contains(&value));
         group.data_type = narrowed(widths.activations, at_end || is_result).data_type(plan.target.symmetric_activations);
     }
+    move_behind_moves(graph, plan);
+}
+
+/// Moves pairs of 4 bits behind the operators that only move or select elements, which changes no number: between two equal
+/// pairs ONNX Runtime would have them work on the integers, and many cannot on these.
+fn move_behind_moves(graph: &Graph, plan: &mut QuantPlan) {
+    let consumers = graph.consumers();
+    let groups: HashMap<ValueId, usize> = plan.activations.iter().map(|point| (point.value, point.group)).collect();
+    let moves_within = |group: usize, reader: &(NodeId, usize)| {
+        let node = graph.node(reader.0);
+        let outputs = || node.outputs.iter().flatten();
+        node.operator.quantization_role() == QuantizationRole::PassThrough && outputs().any(|output| groups.get(output) == Some(&group))
+    };
+    let narrow: Vec<bool> = plan.groups.iter().map(|group| Width::of(group.data_type) == Some(Width::Four)).collect();
+    let needed = |point: &mut ActivationPoint| {
+        let all = point.readers.clone().unwrap_or_else(|| consumers[point.value.0 as usize].clone());
+        let (moves, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|reader| moves_within(point.group, reader));
+        if moves.is_empty() || !narrow[point.group] || graph.is_output(point.value) {
+            return true;
+        }
+        let needed = !others.is_empty();
+        point.readers = Some(others);
+        needed
+    };
+    plan.activations.retain_mut(needed);
 }
 
 fn narrowed(wanted: Width, keeps_eight: bool) -> Width {
@@ -169,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_network_keep_eight_bits() {
-        let wanted = "x:u8 ra:u4 b:u4 rs:u4 m:u4 rc:u8 boxes:u8 classes:u8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
+        let wanted = "x:u8 ra:u4 b:u4 m:u4 rc:u8 boxes:u8 classes:u8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
         assert_eq!(types("ort-cpu", &W4A4), wanted);
         let wanted = "x:i8 ra:i4 m:i4 rc:i8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
         assert_eq!(types("tensorrt", &W4A4), wanted);
@@ -177,8 +202,25 @@ mod tests {
 
     #[test]
     fn all_layers_are_narrow_when_asked_for_but_results_are_not() {
-        let wanted = "x:u4 ra:u4 b:u4 rs:u4 m:u4 rc:u4 boxes:u8 classes:u8 a_w:i4 b_w:i4 c_w:i4 boxes_w:i4 classes_w:i4";
+        let wanted = "x:u4 ra:u4 b:u4 m:u4 rc:u4 boxes:u8 classes:u8 a_w:i4 b_w:i4 c_w:i4 boxes_w:i4 classes_w:i4";
         assert_eq!(types("ort-cpu", &Widths { all_layers: true, ..W4A4 }), wanted);
+    }
+
+    #[test]
+    fn four_bits_stand_once_behind_operators_that_move_elements() {
+        let window = || Attributes::default().ints("kernel_shape", &[2, 2]);
+        let sketch = Sketch::new(&[0, 3, 8, 8]).conv("a", "x", (3, 8), 3, 1).plain("r", "Relu", "a");
+        let sketch = sketch.node("m", "MaxPool", "r", window()).node("n", "MaxPool", "m", window());
+        let sketch = sketch.conv("b", "n", (8, 8), 3, 1).conv("c", "r", (8, 8), 3, 1);
+        let graph = sketch.conv("d", "b", (8, 8), 3, 1).conv("e", "c", (8, 8), 3, 1).outputs("d e");
+        let mut plan = plan(&graph, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
+        let before = plan.clone();
+        set_widths(&graph, &mut plan, &Widths::INT8);
+        assert_eq!(plan, before);
+        set_widths(&graph, &mut plan, &W4A4);
+        let readers = |point: &ActivationPoint| point.readers.as_ref().map_or(0, Vec::len);
+        let points = plan.activations.iter().map(|point| (graph.value(point.value).name.as_str(), readers(point)));
+        assert_eq!(points.collect::<Vec<_>>(), [("x", 0), ("r", 1), ("n", 0), ("b", 0), ("c", 0), ("d", 0), ("e", 0)]);
     }
 
     #[test]
