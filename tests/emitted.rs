@@ -8,6 +8,11 @@ use std::process::Command as Process;
 use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
+use zeroq::evaluation::{Engine, OnnxRuntime, Own, Subject};
+use zeroq::execution::Config;
+use zeroq::graph::sketch::noise;
+use zeroq::onnx::{self, load};
+use zeroq::passes::single_sample;
 
 /// What a quantized model is held to, on noise.
 struct Limits {
@@ -16,6 +21,9 @@ struct Limits {
 }
 
 const INT8: Limits = Limits { agreement: 90.0, sqnr_db: 15.0 };
+const W4A8: Limits = Limits { agreement: 80.0, sqnr_db: 8.0 };
+const W4A4: Limits = Limits { agreement: 60.0, sqnr_db: 4.0 };
+const W8A16: Limits = Limits { agreement: 97.0, sqnr_db: 25.0 };
 const FP16: Limits = Limits { agreement: 97.0, sqnr_db: 40.0 };
 
 fn root() -> &'static Path {
@@ -41,15 +49,16 @@ fn range_of(row: &Value) -> String {
     format!("{low},{high}")
 }
 
-/// Runs `zeroq quantize` on one of models/ with a small budget, and returns the file.
+/// Runs `zeroq quantize` on one of models/ with a small budget, and returns the file. `precision` may have flags behind it.
 fn quantize(row: &Value, precision: &str, folder: &TempDir) -> PathBuf {
     let name = row["file"].as_str().unwrap();
     let output = folder.path().join(format!("{precision}_{name}"));
+    let (precision, flags) = precision.split_once(' ').unwrap_or((precision, ""));
     let range = row["range"].as_str().unwrap();
     let mut command = Command::cargo_bin("zeroq").unwrap();
     command.arg("quantize").arg(root().join("models").join(name)).arg("-o").arg(&output);
-    command.args(["--precision", precision, "--input-range", range]);
-    if precision == "int8" {
+    command.args(["--precision", precision, "--input-range", range]).args(flags.split_whitespace());
+    if precision != "fp16" {
         command.args(["-n", "32", "--steps", "50", "--distill-steps", "50"]);
     }
     command.assert().success();
@@ -95,6 +104,34 @@ fn int8_files_are_valid_close_to_the_original_and_run_as_integers() {
 #[test]
 fn fp16_files_are_valid_and_close_to_the_original() {
     quantize_all("fp16", &FP16);
+}
+
+/// Our executor on a written file against ONNX Runtime, on noise: the square of the difference beside that of the outputs.
+fn distance_of_engines(path: &Path) -> f64 {
+    let model = load(path, &onnx::Limits::default()).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let subject = Subject { label: "result", bytes: &bytes, path: None, graph: &model.graph };
+    let set = noise(&single_sample(&model.graph).unwrap(), 16);
+    let wanted = OnnxRuntime::new(&subject).unwrap().run(&set).unwrap();
+    let found = Own::new(&subject, &Config::default()).run(&set).unwrap();
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x * x)).sum::<f64>();
+    square(&mut wanted[0].iter().zip(&found[0]).map(|(a, b)| a - b)) / square(&mut wanted[0].iter().copied())
+}
+
+#[test]
+fn files_of_other_widths_are_valid_close_to_the_original_and_the_same_to_us_and_onnx_runtime() {
+    let folder = TempDir::new().unwrap();
+    let cases = [("w4a8", &W4A8), ("w4a4", &W4A4), ("w4a4 --all-layers", &W4A4), ("w8a16", &W8A16)];
+    for (precision, limits) in cases {
+        for row in rows() {
+            let name = format!("{precision}, {}", row["file"].as_str().unwrap());
+            let output = quantize(&row, precision, &folder);
+            let result = check(&output, &root().join("models").join(row["file"].as_str().unwrap()), &range_of(&row));
+            assert_within(limits, &result, &name);
+            assert!(distance_of_engines(&output) < 1e-3, "{name}: {}", distance_of_engines(&output));
+            assert_eq!(load(&output, &onnx::Limits::default()).unwrap().opset, 21, "{name}");
+        }
+    }
 }
 
 #[test]
