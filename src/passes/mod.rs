@@ -9,6 +9,7 @@ mod fold_constants;
 mod infer_shapes;
 mod macs;
 mod merge_pad;
+mod pad_channels;
 mod replace_reduce_mean;
 mod resolve_reshapes;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use fold_constants::{fold_constants, seal_constants};
 pub use infer_shapes::{fact_of, infer_shapes};
 pub use macs::macs;
 pub use merge_pad::merge_pad;
+pub use pad_channels::pad_channels;
 pub use replace_reduce_mean::replace_reduce_mean;
 pub use resolve_reshapes::resolve_reshapes;
 pub use upgrade_opset::upgrade_opset;
