@@ -6,6 +6,7 @@ mod four_bits;
 mod insert;
 mod names;
 mod seal;
+mod store;
 #[cfg(test)]
 mod tests;
 mod verify;

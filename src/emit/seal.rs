@@ -1,12 +1,14 @@
 //! Constants become integers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::four_bits::{absorb_clips, spread_scales};
 use super::insert::{Student, TunedBias};
 use super::names::{shared_zero_point, shorten_names};
+use super::store::store_weights;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId, check};
+use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::DequantizeLinear;
 use crate::passes::seal_constants;
 use crate::quantization::{QuantPlan, Width};
@@ -22,7 +24,8 @@ const LARGEST_BIAS: f64 = 1_073_741_824.0;
 /// If a bias has no scale to follow.
 pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()> {
     if plan.target.integer_bias {
-        for bias in &student.biases {
+        let stored: HashSet<NodeId> = plan.weights.iter().filter(|point| !point.integer).map(|point| point.node).collect();
+        for bias in student.biases.iter().filter(|bias| !stored.contains(&bias.node)) {
             seal_bias(graph, bias)?;
         }
     }
@@ -37,6 +40,7 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
     seal_constants(graph)?;
     absorb_clips(graph);
     spread_scales(graph);
+    store_weights(graph, plan)?;
     shorten_names(graph);
     check(graph)
 }

@@ -9,6 +9,6 @@ pub mod targets;
 mod widths;
 
 pub use params::QuantParams;
-pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan};
+pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan, plan_around};
 pub use target::{Placement, Target};
 pub use widths::{Width, Widths, set_widths};

@@ -31,6 +31,8 @@ pub struct WeightPoint {
     pub value: ValueId,
     pub axis: Option<usize>,
     pub data_type: DataType,
+    /// Whether its node runs on integers; if not, the weights are only stored so.
+    pub integer: bool,
 }
 
 /// Values with common parameters; the range is observed on the first one.
@@ -68,12 +70,24 @@ pub struct QuantPlan {
 /// # Errors
 /// If a pattern matches no node, or nothing can be quantized.
 pub fn plan(graph: &Graph, target: &Target, exclude: &[String]) -> Result<QuantPlan> {
-    let excluded = excluded_nodes(graph, exclude)?;
+    plan_around(graph, target, exclude, &HashMap::new())
+}
+
+/// Like [`plan`], but the nodes in `float` run in float, for the reasons given; the weights of these are still stored as integers.
+///
+/// # Errors
+/// Those of [`plan`].
+pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &HashMap<NodeId, String>) -> Result<QuantPlan> {
+    let mut excluded = excluded_nodes(graph, exclude)?;
+    let stored: HashMap<NodeId, String> =
+        float.iter().filter(|(id, _)| !excluded.contains(id)).map(|(id, reason)| (*id, reason.clone())).collect();
+    excluded.extend(stored.keys());
     let mut planner = Planner {
         graph,
         target,
         consumers: graph.consumers(),
         excluded,
+        stored,
         integer: HashSet::new(),
         quantized: HashSet::new(),
         kernels: Vec::new(),
@@ -130,6 +144,8 @@ struct Planner<'a> {
     target: &'a Target,
     consumers: Vec<Vec<(NodeId, usize)>>,
     excluded: HashSet<NodeId>,
+    /// Nodes among the excluded whose weights are stored as integers, and why they run in float.
+    stored: HashMap<NodeId, String>,
     /// Weighted nodes that become integer.
     integer: HashSet<NodeId>,
     quantized: HashSet<ValueId>,
@@ -152,9 +168,11 @@ impl Planner<'_> {
             match verdict {
                 Ok(point) => {
                     axes.insert(point.value, point.axis);
+                    if point.integer {
+                        self.integer.insert(id);
+                    }
+                    self.kernels.push(forecast(point.integer, self.stored.get(&id).cloned()));
                     points.push(point);
-                    self.integer.insert(id);
-                    self.kernels.push(forecast(true, None));
                 }
                 Err(reason) => self.kernels.push(forecast(false, Some(reason))),
             }
@@ -164,7 +182,8 @@ impl Planner<'_> {
 
     /// The weight to quantize, or why the node stays float.
     fn judge(&self, id: NodeId, node: &Node, axes: &HashMap<ValueId, Option<usize>>) -> Result<WeightPoint, String> {
-        if self.excluded.contains(&id) {
+        let integer = !self.stored.contains_key(&id);
+        if integer && self.excluded.contains(&id) {
             return Err("excluded by --exclude".to_string());
         }
         let axis = match (node.is::<Conv>(), node.is::<Gemm>(), node.is::<MatMul>()) {
@@ -185,7 +204,7 @@ impl Planner<'_> {
         if axes.get(&value).is_some_and(|known| *known != axis) {
             return Err("its weights are shared with a product along another axis".to_string());
         }
-        Ok(WeightPoint { node: id, value, axis, data_type: DataType::I8 })
+        Ok(WeightPoint { node: id, value, axis, data_type: DataType::I8, integer })
     }
 
     fn sole_consumer(&self, value: ValueId) -> Option<(NodeId, &Node)> {
