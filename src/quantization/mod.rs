@@ -1,5 +1,8 @@
 //! Which value becomes which integer.
 
+pub mod costs;
+mod cut;
+mod objective;
 mod params;
 mod plan;
 pub mod rounding;
@@ -8,6 +11,7 @@ pub mod target;
 pub mod targets;
 mod widths;
 
+pub use objective::{Objective, faster_in_float};
 pub use params::QuantParams;
 pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan, plan_around};
 pub use target::{Placement, Target};

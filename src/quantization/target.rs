@@ -1,5 +1,6 @@
 //! Facts about a runtime: what it runs as integers, and where it wants quantizers.
 
+use super::costs::RuntimeCosts;
 use crate::tensor::DataType;
 
 /// Where QDQ pairs go.
@@ -23,4 +24,6 @@ pub struct Target {
     pub integer_bias: bool,
     pub placement: Placement,
     pub minimum_opset: i64,
+    /// What operators cost there, where that was measured.
+    pub costs: Option<&'static RuntimeCosts>,
 }

@@ -1,6 +1,7 @@
 //! The runtimes that files can be made for.
 
 mod ort_cpu;
+mod ort_cpu_costs;
 mod tensorrt;
 
 use super::target::Target;

@@ -1,3 +1,4 @@
+use super::ort_cpu_costs::ORT_CPU_COSTS;
 use crate::quantization::target::{Placement, Target};
 use crate::tensor::DataType;
 
@@ -10,4 +11,5 @@ pub const ORT_CPU: Target = Target {
     integer_bias: true,
     placement: Placement::Everywhere,
     minimum_opset: 13,
+    costs: Some(&ORT_CPU_COSTS),
 };

@@ -10,4 +10,5 @@ pub const TENSORRT: Target = Target {
     integer_bias: false,
     placement: Placement::WeightedInputs,
     minimum_opset: 13,
+    costs: None,
 };
