@@ -9,9 +9,10 @@ use crate::error::{Error, Result};
 use crate::execution::{self, observe};
 use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::Model;
-use crate::passes::{macs, prepare, simplify, single_sample, upgrade_opset};
+use crate::passes::{macs, pad_channels, prepare, simplify, single_sample, upgrade_opset};
 use crate::progress::Progress;
-use crate::quantization::{KernelForecast, Target, Width, Widths, plan, set_widths, target::Placement};
+use crate::quantization::{KernelForecast, Objective, QuantPlan, Target, Width, Widths};
+use crate::quantization::{costs, faster_in_float, plan_around, set_widths, target::Placement};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::{self, DEAD_LEAVES, synthesize};
@@ -22,6 +23,7 @@ use crate::tensor::DataType;
 pub struct Config {
     pub target: Target,
     pub widths: Widths,
+    pub objective: Objective,
     /// Name of an observer; the first one if not given.
     pub observer: Option<String>,
     pub exclude: Vec<String>,
@@ -100,8 +102,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     if config.equalize {
         equalize(&mut teacher, &set, Levels::of(&config.widths), &config.execution)?;
     }
-    let mut plan = plan(&teacher, &config.target, &config.exclude)?;
-    set_widths(&teacher, &mut plan, &config.widths);
+    let plan = plan_for(&mut teacher, config)?;
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
     let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
@@ -115,6 +116,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let mut more = vec![
         ("zeroq.precision", config.widths.to_string()),
         ("zeroq.target", config.target.name.to_string()),
+        ("zeroq.objective", config.objective.name().to_string()),
         ("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()),
     ];
     if config.widths.all_layers {
@@ -176,6 +178,20 @@ fn raise_opset(teacher: &mut Graph, written_in: i64, widths: &Widths, progress: 
         "ONNX Runtime computes layers with integers of 4 or 16 bits in float: {gain}, but it runs no faster than the original, often slower"
     ));
     Ok(())
+}
+
+/// The plan that serves the objective; for the least latency, channels of what runs in float grow to whole blocks. Integers
+/// of other sizes than 8 bits are for size and accuracy, whatever their kernels.
+fn plan_for(teacher: &mut Graph, config: &Config) -> Result<QuantPlan> {
+    let Config { target, exclude, widths, .. } = config;
+    let objective = if *widths == Widths::INT8 { config.objective } else { Objective::Integer };
+    let float = faster_in_float(teacher, &single_sample(teacher)?, target, exclude, objective)?;
+    if objective == Objective::Latency && !float.is_empty() {
+        pad_channels(teacher, costs::BLOCK, &float.keys().copied().collect())?;
+    }
+    let mut plan = plan_around(teacher, target, exclude, &float)?;
+    set_widths(teacher, &mut plan, widths);
+    Ok(plan)
 }
 
 /// The samples to work on: those given, as many as asked for, or synthesized ones.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::arguments::{ImageArguments, InputShape, count_parser};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::quantization::{Width, Widths, targets};
+use crate::quantization::{Objective, Width, Widths, targets};
 use crate::synthesis::input_range::InputRange;
 
 const EXAMPLES: &str = "\
@@ -65,12 +65,6 @@ impl Precision {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Objective {
-    /// All that can run as integers does
-    Integer,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     Auto,
@@ -96,6 +90,12 @@ fn target_names() -> PossibleValuesParser {
     targets::all().into_iter().map(|target| PossibleValue::new(target.name).help(target.description)).into()
 }
 
+fn objective_parser() -> impl TypedValueParser<Value = Objective> {
+    let values = Objective::ALL.map(|objective| PossibleValue::new(objective.name()).help(objective.description()));
+    let find = |name: String| Objective::ALL.into_iter().find(|objective| objective.name() == name).ok_or("unknown objective");
+    PossibleValuesParser::new(values).try_map(find)
+}
+
 fn observer_names() -> PossibleValuesParser {
     observers::all().iter().map(|observer| observer.name()).into()
 }
@@ -119,8 +119,8 @@ pub struct QuantizeArguments {
     /// The runtime whose rules decide what becomes integer
     #[arg(long, default_value = targets::all()[0].name, value_parser = target_names())]
     pub target: String,
-    /// What to keep integer; all for now
-    #[arg(long, default_value = "integer")]
+    /// What to run on integers; weights are stored in 8 bits either way
+    #[arg(long, default_value = Objective::ALL[0].name(), value_parser = objective_parser())]
     pub objective: Objective,
     /// Images to calibrate on instead of synthesized ones: a folder of `zeroq synthesize`, a folder of PNG or JPEG pictures,
     /// a .safetensors, .npy or .npz
@@ -170,6 +170,7 @@ pub struct QuantizeRequest {
     pub model: PathBuf,
     pub precision: Precision,
     pub target: String,
+    pub objective: Objective,
     pub calibration: Option<PathBuf>,
     pub input_range: InputRange,
     pub shapes: Vec<InputShape>,
@@ -196,6 +197,7 @@ impl QuantizeRequest {
         Ok(pipeline::Config {
             target,
             widths: self.precision.widths(self.all_layers).unwrap_or(Widths::INT8),
+            objective: self.objective,
             observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
             equalize: self.equalize,
@@ -217,6 +219,7 @@ impl QuantizeArguments {
             model: self.model.clone(),
             precision: self.precision,
             target: self.target.clone(),
+            objective: self.objective,
             calibration: self.calibration.clone(),
             input_range: self.images.input_range.clone(),
             shapes: self.images.shapes.clone(),

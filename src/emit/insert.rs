@@ -129,7 +129,7 @@ fn add_pair(
 }
 
 fn add_weight(graph: &mut Graph, point: &WeightPoint, student: &mut Student) -> Result<()> {
-    let WeightPoint { node, value, axis, data_type } = *point;
+    let WeightPoint { node, value, axis, data_type, .. } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
         let pair = graph.consumers()[known.value.0 as usize].iter().find_map(|(id, _)| {
