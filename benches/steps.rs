@@ -23,6 +23,7 @@ use zeroq::progress::Progress;
 use zeroq::quantization::{plan, targets};
 use zeroq::synthesis::input::Input;
 use zeroq::synthesis::input_range::{InputRange, PixelRange};
+use zeroq::synthesis::method::Method;
 use zeroq::synthesis::{self, synthesize};
 
 const DISTILL_BATCH: usize = 16;
@@ -71,6 +72,7 @@ fn synthesis_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duration> 
         sufficient: None,
         seed: 0,
         input_range: InputRange::Given(PixelRange::imagenet()),
+        method: Method::default(),
         execution: execution::Config::default(),
     };
     synthesize(graph, &config, &clock).unwrap();

@@ -15,7 +15,8 @@ use crate::quantization::{KernelForecast, Objective, QuantPlan, Target, Width, W
 use crate::quantization::{costs, faster_in_float, plan_around, set_widths, target::Placement};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
-use crate::synthesis::{self, DEAD_LEAVES, synthesize};
+use crate::synthesis::method::Method;
+use crate::synthesis::{self, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
 use crate::tensor::DataType;
 
 /// How to quantize to integers.
@@ -38,7 +39,15 @@ pub struct Config {
     /// For each block; 0: no reconstruction.
     pub reconstruct_steps: Option<usize>,
     pub seed: u64,
+    pub method: Method,
     pub execution: execution::Config,
+}
+
+/// What the user says of the amount of work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    pub samples: Option<usize>,
+    pub steps: Option<usize>,
 }
 
 /// A quantized model and how it came about.
@@ -50,6 +59,8 @@ pub struct Quantized {
     /// Samples that neither calibration nor distillation has seen.
     pub held_out: CalibrationSet,
     pub inputs: Vec<Input>,
+    /// What the original says of all samples.
+    pub assessment: Assessment,
 }
 
 /// Work that a model gets, from its multiplications per sample: budgets are steps, never clocks.
@@ -83,6 +94,22 @@ impl Budget {
         let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
         Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
     }
+
+    /// A synthesis with `method`, as much of it as is wished for or fits the budget; seed, input range and execution are the
+    /// usual ones.
+    pub fn synthesis(&self, wishes: Wishes, method: &Method) -> synthesis::Config {
+        let batch = method.batch.unwrap_or(self.batch);
+        synthesis::Config {
+            samples: wishes.samples.unwrap_or(self.images),
+            batch,
+            steps: wishes.steps.unwrap_or(self.steps),
+            sufficient: wishes.steps.is_none().then(|| synthesis::Config::sufficient(batch)),
+            seed: 0,
+            input_range: InputRange::Auto,
+            method: method.clone(),
+            execution: execution::Config::default(),
+        }
+    }
 }
 
 /// Quantizes `model` to integers, on `given` samples or on synthesized ones.
@@ -97,6 +124,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     }
     let budget = Budget::of(macs(&single_sample(&teacher)?));
     let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
+    let assessment = assess_or_note(&teacher, &set, config, progress);
     let (set, held_out) = hold_out(&set);
     prepare(&mut teacher)?;
     if config.equalize {
@@ -123,7 +151,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
         more.push(("zeroq.all_layers", "true".to_string()));
     }
     describe(&mut quantized, model, &set.provenance, config, &more);
-    Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs })
+    Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs, assessment })
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then as a whole.
@@ -211,18 +239,24 @@ fn samples(
         let inputs = set.inputs.iter().map(observed_input).collect();
         return Ok((set, inputs));
     }
+    let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
     let config = synthesis::Config {
-        samples: config.images.unwrap_or(budget.images).max(2),
-        batch: budget.batch,
-        steps: config.steps.unwrap_or(budget.steps),
-        sufficient: config.steps.is_none().then(|| synthesis::Config::sufficient(budget.batch)),
         seed: config.seed,
         input_range: config.input_range.clone(),
         execution: config.execution,
+        ..budget.synthesis(wishes, &config.method)
     };
     let mut synthesis = synthesize(teacher, &config, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     Ok((synthesis.set, synthesis.inputs))
+}
+
+/// Samples that cannot be assessed may still be good enough to work on.
+fn assess_or_note(teacher: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Assessment {
+    assess(teacher, set, &config.execution).unwrap_or_else(|error| {
+        progress.note(&format!("how near the samples are to the training data is not known: {error}"));
+        Assessment::default()
+    })
 }
 
 /// The samples to work on, and those that nothing but the final comparison sees.
@@ -267,6 +301,9 @@ fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config
     if let Some(steps) = source.steps {
         entries.push(("zeroq.synthesis_steps", steps.to_string()));
     }
+    if let Some(recipe) = &source.recipe {
+        entries.push(("zeroq.recipe", recipe.clone()));
+    }
     for (key, value) in entries.iter().chain(more) {
         quantized.set_metadata(key, value);
     }
@@ -293,6 +330,7 @@ pub fn convert_to_float16(
     simplify(&mut graph)?;
     let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(macs(&single_sample(&graph)?)) };
     let (set, inputs) = samples(&graph, given, &budget, model, config, progress)?;
+    let assessment = assess_or_note(&graph, &set, config, progress);
     let (seen, held_out) = hold_out(&set);
     prepare(&mut graph)?;
     let largest = magnitudes(&graph, &seen, config, progress)?;
@@ -310,12 +348,15 @@ pub fn convert_to_float16(
     }
     let mut converted = model.with_graph(graph);
     describe(&mut converted, model, &set.provenance, config, &[("zeroq.precision", "fp16".to_string())]);
-    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out, inputs })
+    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out, inputs, assessment })
 }
 
 /// Whether what is seen on `set` goes for real data: samples that were given or matched do, procedural ones for pictures.
 fn tells_of_real_data(set: &CalibrationSet, inputs: &[Input]) -> bool {
-    set.provenance.source != DEAD_LEAVES || inputs.iter().all(|input| input.image_channels() == Some(3))
+    match set.provenance.source.as_str() {
+        DEAD_LEAVES => inputs.iter().all(|input| input.image_channels() == Some(3)),
+        source => source != GAUSSIAN,
+    }
 }
 
 /// Largest magnitude of every float value that can be computed.

@@ -28,7 +28,7 @@ impl Samples {
 /// Where a set comes from, so that it can be made again. Written into every file made with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// `synthesized`, `dead-leaves`, or `files`.
+    /// `synthesized`, `dead-leaves`, `gaussian`, or `files`.
     pub source: String,
     pub seed: Option<u64>,
     pub steps: Option<usize>,
@@ -36,6 +36,7 @@ pub struct Provenance {
     pub model_sha256: Option<String>,
     /// Version of zeroq that made the set.
     pub version: String,
+    /// How the images were made.
     pub recipe: Option<String>,
     pub isa: Option<String>,
 }

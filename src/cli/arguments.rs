@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::method::MethodArguments;
 use crate::kernels::Isa;
 use crate::synthesis::input_range::InputRange;
 
@@ -38,12 +39,16 @@ pub struct GlobalArguments {
 }
 
 /// What is made of a model's inputs: the same flags for every command that synthesizes.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ImageArguments {
+    /// How images are made: a recipe by its name (see the end of this help), or a file with one flag per line; flags of the
+    /// command line win [default: default]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
     /// Values that pixels 0..255 become: auto, unit (0,1), signed (-1,1), byte (0,255), imagenet, or LO,HI for all channels
-    /// or for each, as in --input-range=-124,27
-    #[arg(long, value_name = "RANGE", default_value = "auto", allow_hyphen_values = true, value_parser = InputRange::from_str)]
-    pub input_range: InputRange,
+    /// or for each, as in --input-range=-124,27 [default: auto]
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true, value_parser = InputRange::from_str)]
+    pub input_range: Option<InputRange>,
     /// Shape of an input whose sizes the model leaves open, as in --shape input=1x3x224x224; may be repeated
     #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = InputShape::from_str)]
     pub shapes: Vec<InputShape>,
@@ -53,9 +58,27 @@ pub struct ImageArguments {
     /// Optimization steps of the synthesis [default: chosen from the model]
     #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000))]
     pub steps: Option<usize>,
-    /// Where randomness starts; the same seed gives the same bytes
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    /// Where randomness starts; the same seed gives the same bytes [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub method: MethodArguments,
+}
+
+impl ImageArguments {
+    /// What is not said here is as `recipe` says.
+    pub fn or(&self, recipe: &ImageArguments) -> ImageArguments {
+        let shapes = if self.shapes.is_empty() { &recipe.shapes } else { &self.shapes };
+        ImageArguments {
+            recipe: self.recipe.clone(),
+            input_range: self.input_range.clone().or_else(|| recipe.input_range.clone()),
+            shapes: shapes.clone(),
+            images: self.images.or(recipe.images),
+            steps: self.steps.or(recipe.steps),
+            seed: self.seed.or(recipe.seed),
+            method: self.method.or(&recipe.method),
+        }
+    }
 }
 
 /// A clap parser of whole numbers within `least..=most`.

@@ -57,7 +57,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.reference)?;
     work::check_model(&arguments.candidate)?;
     let request = CompareRequest {
-        reference: SynthesizeRequest::new(&arguments.reference, &arguments.images, context),
+        reference: SynthesizeRequest::new(&arguments.reference, &arguments.images, context)?,
         candidate: arguments.candidate.clone(),
         data: arguments.data.clone(),
         thresholds: Thresholds { agreement_percent: arguments.min_agreement, sqnr_db: arguments.min_sqnr },

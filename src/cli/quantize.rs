@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::arguments::{ImageArguments, InputShape, count_parser};
 use super::output::{check_output, print, print_json, to_json, write_file};
+use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
-use super::{Context, Outcome, work};
+use super::{Context, Outcome, recipe, work};
 use crate::calibration::observers;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
@@ -17,6 +18,7 @@ use crate::pipeline;
 use crate::progress::Progress;
 use crate::quantization::{Objective, Width, Widths, targets};
 use crate::synthesis::input_range::InputRange;
+use crate::synthesis::method::Method;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,7 +104,7 @@ fn observer_names() -> PossibleValuesParser {
 
 /// Quantize a model; calibration images are synthesized unless they are given
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
 pub struct QuantizeArguments {
     /// The model, an .onnx file with float weights
     #[arg(value_name = "MODEL")]
@@ -184,6 +186,7 @@ pub struct QuantizeRequest {
     pub exclude: Vec<String>,
     pub seed: u64,
     pub all_layers: bool,
+    pub method: Method,
     pub fp16_io: bool,
     pub requantize: bool,
     pub execution: crate::execution::Config,
@@ -207,6 +210,7 @@ impl QuantizeRequest {
             distill_steps: self.distill_steps,
             reconstruct_steps: self.reconstruct_steps,
             seed: self.seed,
+            method: self.method.clone(),
             execution: self.execution,
         })
     }
@@ -215,23 +219,25 @@ impl QuantizeRequest {
 impl QuantizeArguments {
     fn request(&self, context: &Context) -> Result<QuantizeRequest> {
         self.check()?;
+        let (images, recipe) = recipe::complete(&self.images)?;
         Ok(QuantizeRequest {
+            method: images.method.method(recipe)?,
             model: self.model.clone(),
             precision: self.precision,
             target: self.target.clone(),
             objective: self.objective,
             calibration: self.calibration.clone(),
-            input_range: self.images.input_range.clone(),
-            shapes: self.images.shapes.clone(),
-            images: self.images.images,
-            steps: self.images.steps,
+            input_range: images.input_range.unwrap_or_default(),
+            shapes: images.shapes,
+            images: images.images,
+            steps: images.steps,
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
             reconstruct_steps: if self.no_distill { Some(0) } else { self.reconstruct_steps },
             equalize: !self.no_equalize,
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),
-            seed: self.images.seed,
             all_layers: self.all_layers,
+            seed: images.seed.unwrap_or(0),
             fp16_io: self.fp16_io,
             requantize: self.requantize,
             execution: context.execution,
@@ -247,6 +253,9 @@ impl QuantizeArguments {
         }
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));
+        }
+        if self.images.recipe.is_some() && self.calibration.is_some() {
+            return Err(Error::Usage("--recipe makes images, --calibration gives them: use one of the two".into()));
         }
         let inputs: Vec<&Path> = std::iter::once(self.model.as_path()).chain(self.calibration.as_deref()).collect();
         check_output(&self.output, &inputs, self.force)?;
@@ -287,6 +296,7 @@ fn describe(report: &QuantizeReport) -> String {
     for kernel in &kernels.float_nodes {
         text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
     }
+    text += &describe_assessment(&report.assessment);
     if let Some(tuning) = &report.distillation {
         text += &format!(
             "tuned for {} steps: error {:.5} before, {:.5} after, on {} samples held out\n",

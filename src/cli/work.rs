@@ -17,12 +17,13 @@ use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
 use crate::onnx::{self, Model};
 use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample};
-use crate::pipeline::{self, Budget, Quantized};
+use crate::pipeline::{self, Budget, Quantized, Wishes};
 use crate::progress::{Progress, Silent};
 use crate::quantization::KernelForecast;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
-use crate::synthesis::{self, Synthesis};
+use crate::synthesis::method::Method;
+use crate::synthesis::{self, Assessment, Synthesis};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Samples to synthesize for a comparison where nothing is said.
@@ -83,6 +84,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         seed: request.seed,
         kernels: kernel_report(work.kernels),
         distillation: work.distillation,
+        assessment: work.assessment,
         comparison,
         provenance: work.held_out.provenance,
         warnings: stopwatch.warnings(),
@@ -156,7 +158,7 @@ fn range_names(inputs: &[Input]) -> String {
 pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Result<(CalibrationSet, Vec<Option<Bounds>>, SynthesizeReport)> {
     let stopwatch = Stopwatch::new(progress);
     let model = load(&request.model, &stopwatch)?;
-    let synthesis = synthesize_for(&model, request, &stopwatch)?;
+    let (synthesis, assessment) = synthesize_for(&model, request, &stopwatch)?;
     let bounds = synthesis.inputs.iter().map(|input| Some(input.range.channels.clone())).collect();
     let report = SynthesizeReport {
         schema: SCHEMA,
@@ -168,6 +170,7 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
         input_range: range_names(&synthesis.inputs),
         seed: request.seed,
         final_loss: synthesis.loss.map(|(_, last)| last),
+        assessment,
         provenance: synthesis.set.provenance.clone(),
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
@@ -175,23 +178,22 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
     Ok((synthesis.set, bounds, report))
 }
 
-fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<Synthesis> {
+/// Images, and what the model says of them.
+fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<(Synthesis, Assessment)> {
     let mut graph = model.graph.clone();
     bind(&mut graph, &request.shapes, progress)?;
     simplify(&mut graph)?;
-    let budget = Budget::of(macs(&single_sample(&graph)?));
+    let wishes = Wishes { samples: request.images, steps: request.steps };
     let config = synthesis::Config {
-        samples: request.images.unwrap_or(budget.images),
-        batch: budget.batch,
-        steps: request.steps.unwrap_or(budget.steps),
-        sufficient: request.steps.is_none().then(|| synthesis::Config::sufficient(budget.batch)),
         seed: request.seed,
         input_range: request.input_range.clone(),
         execution: request.execution,
+        ..Budget::of(macs(&single_sample(&graph)?)).synthesis(wishes, &request.method)
     };
     let mut synthesis = synthesis::synthesize(&graph, &config, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
-    Ok(synthesis)
+    let assessment = synthesis::assess(&graph, &synthesis.set, &request.execution)?;
+    Ok((synthesis, assessment))
 }
 
 /// Gives inputs the shapes that the user names, and says what is assumed of those still open.
@@ -271,7 +273,7 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
     let SynthesizeRequest { images, input_range, shapes, execution, .. } = &request.reference;
     let Some(path) = &request.data else {
         let images = Some(images.unwrap_or(COMPARED_IMAGES));
-        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.set);
+        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.0.set);
     };
     let mut model = model.clone();
     bind(&mut model.graph, shapes, progress)?;
@@ -305,7 +307,16 @@ fn expected_inputs(
 
 /// What pixels 0 and 255 are to the model, from its first BatchNormalization.
 fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
-    let config = synthesis::Config { samples: 2, batch: 2, steps: 0, sufficient: None, seed: 0, input_range: InputRange::Auto, execution };
+    let config = synthesis::Config {
+        samples: 2,
+        batch: 2,
+        steps: 0,
+        sufficient: None,
+        seed: 0,
+        input_range: InputRange::Auto,
+        method: Method::default(),
+        execution,
+    };
     let found = synthesis::synthesize(graph, &config, &Silent)?;
     let names = range_names(&found.inputs);
     match found.loss {

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::calibration::Provenance;
+use crate::synthesis::Assessment;
 
 /// Version of the JSON values: raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -128,6 +129,8 @@ pub struct QuantizeReport {
     pub kernels: KernelReport,
     /// `None` where nothing was tuned.
     pub distillation: Option<crate::distillation::Summary>,
+    /// What the original says of the images that the result was made on.
+    pub assessment: Assessment,
     /// Original against result, on images that were not used for tuning.
     pub comparison: Option<Comparison>,
     pub provenance: Provenance,
@@ -148,6 +151,7 @@ pub struct SynthesizeReport {
     pub input_range: String,
     pub seed: u64,
     pub final_loss: Option<f64>,
+    pub assessment: Assessment,
     pub provenance: Provenance,
     pub warnings: Vec<String>,
     #[serde(flatten)]

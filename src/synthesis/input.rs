@@ -1,7 +1,9 @@
 //! The inputs of a network as images: where channels, rows and columns are, and which values are valid.
 
 use super::dead_leaves::dead_leaves;
+use super::goal::NATURAL;
 use super::input_range::PixelRange;
+use super::method::Start;
 use crate::ops::operator::Layout;
 use crate::random::Random;
 
@@ -19,6 +21,26 @@ pub struct Input {
     pub name: String,
     pub shape: Vec<usize>,
     pub range: PixelRange,
+}
+
+/// Where one channel of a picture lies in flat memory, and its valid range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlanePlace {
+    pub height: usize,
+    pub width: usize,
+    pub low: f32,
+    pub high: f32,
+    start: usize,
+    /// Of row and column.
+    strides: [usize; 2],
+}
+
+impl PlanePlace {
+    /// Of all pixels, row by row.
+    pub fn offsets(self) -> impl Iterator<Item = usize> {
+        let row = move |y: usize| (0..self.width).map(move |x| self.start + y * self.strides[0] + x * self.strides[1]);
+        (0..self.height).flat_map(row)
+    }
 }
 
 /// Sizes of channel, row and column, and which dimensions they are.
@@ -46,6 +68,17 @@ impl Input {
         self.picture().map(|picture| picture.channels)
     }
 
+    /// The channels of an image in the order of `layout`; none where the input is no image.
+    pub fn planes(&self, layout: &Layout) -> Vec<PlanePlace> {
+        let Some(Picture { channels, height, width, dims }) = self.picture() else { return Vec::new() };
+        let of = |channel: usize| {
+            let (low, high) = self.range.of(channel);
+            let [across, down, right] = dims.map(|dim| layout.strides[dim]);
+            PlanePlace { height, width, low, high, start: channel * across, strides: [down, right] }
+        };
+        (0..channels).map(of).collect()
+    }
+
     /// Height of an image, or 0.
     pub fn height(&self) -> usize {
         self.picture().map_or(0, |picture| picture.height)
@@ -68,6 +101,22 @@ impl Input {
         let (mut lows, mut highs) = (vec![0.0; self.len()], vec![0.0; self.len()]);
         picture.for_each(layout, layout, Augmentation::default(), |_, at, channel| (lows[at], highs[at]) = self.range.of(channel));
         (lows, highs)
+    }
+
+    /// What pixels are before the first step, row-major.
+    pub fn start(&self, start: Start, random: &mut Random) -> Vec<f32> {
+        match start {
+            Start::DeadLeaves => self.procedural(random),
+            Start::Gaussian => self.noise(random),
+        }
+    }
+
+    /// Independent normal numbers with mean and deviation of natural pictures, clamped to the valid range.
+    fn noise(&self, random: &mut Random) -> Vec<f32> {
+        let (lows, highs) = self.bounds(&Layout::row_major(&self.shape));
+        let (mean, deviation) = NATURAL;
+        let pixel = |(low, high): (&f32, &f32)| (low + (high - low) * (mean + deviation * random.normal())).clamp(*low, *high);
+        lows.iter().zip(&highs).map(pixel).collect()
     }
 
     /// A dead-leaves image in the valid range; for inputs that are no image, normal noise that fills the range.
@@ -147,12 +196,28 @@ mod tests {
     }
 
     #[test]
-    fn procedural_images_stay_within_bounds() {
+    fn planes_are_the_channels_of_every_layout() {
+        for shape in [vec![1, 3, 5, 4], vec![1, 5, 4, 3]] {
+            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let layout = Layout::activation(&shape);
+            let (low, high) = input.bounds(&layout);
+            let planes = input.planes(&layout);
+            let mut seen: Vec<usize> = planes.iter().flat_map(|plane| plane.offsets()).collect();
+            assert!(planes.iter().all(|plane| plane.offsets().all(|at| (low[at], high[at]) == (plane.low, plane.high))));
+            seen.sort_unstable();
+            assert!(seen.iter().enumerate().all(|(i, at)| *at == i) && seen.len() == input.len());
+        }
+    }
+
+    #[test]
+    fn first_images_stay_within_bounds() {
         for shape in [vec![1, 3, 8, 6], vec![1, 8, 6, 3], vec![1, 12]] {
             let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
             let (low, high) = input.bounds(&Layout::row_major(&shape));
-            for (i, x) in input.procedural(&mut Random::new(0, 0)).into_iter().enumerate() {
-                assert!((low[i] - 1e-5..=high[i] + 1e-5).contains(&x));
+            for start in [Start::DeadLeaves, Start::Gaussian] {
+                for (i, x) in input.start(start, &mut Random::new(0, 0)).into_iter().enumerate() {
+                    assert!((low[i] - 1e-5..=high[i] + 1e-5).contains(&x));
+                }
             }
         }
     }

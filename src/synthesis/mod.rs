@@ -2,33 +2,48 @@
 //!
 //! Paper: Haroush et al. 2020, arXiv:1912.01274 ("The Knowledge Within"); swing convolution from Jeon et al. 2023 (GENIE).
 
+mod assessment;
+mod blur;
 pub mod dead_leaves;
+mod frame;
+mod goal;
 pub mod input;
 pub mod input_range;
 pub mod loss;
 pub mod losses;
-mod pixels;
+mod matching;
+pub mod method;
 mod range_search;
+mod sites;
+pub mod source;
+pub mod sources;
 mod swing;
 #[cfg(test)]
 mod tests;
 
+pub use assessment::{Assessment, Diversity, assess, distance};
+use goal::{Goal, Site};
 use input::Input;
 use input_range::{InputRange, PixelRange};
-use loss::{Gaussian, StatisticsLoss};
-use pixels::{Pixels, Site};
+use matching::{Extent, Matching};
+use method::{Method, Pool, Start};
+use source::Setting;
 
 use crate::calibration::{CalibrationSet, Provenance, Samples};
 use crate::error::{Error, Result};
 use crate::execution;
-use crate::execution::tape::{Request, Tape};
+use crate::execution::tape::{ChannelSums, Request, Tape};
 use crate::graph::{Graph, ValueId, known_shape};
-use crate::passes::{BatchNormSite, batch_norm_statistics, single_sample};
+use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
 
 /// [`Provenance::source`] of samples that no statistics were matched on.
 pub const DEAD_LEAVES: &str = "dead-leaves";
+/// [`Provenance::source`] of samples that are noise and were matched to nothing.
+pub const GAUSSIAN: &str = "gaussian";
+/// [`Provenance::source`] of samples that were brought nearer to a goal.
+pub const SYNTHESIZED: &str = "synthesized";
 
 /// How to synthesize.
 #[derive(Clone, Debug)]
@@ -43,6 +58,7 @@ pub struct Config {
     pub sufficient: Option<f64>,
     pub seed: u64,
     pub input_range: InputRange,
+    pub method: Method,
     pub execution: execution::Config,
 }
 
@@ -60,7 +76,7 @@ impl Config {
 pub struct Synthesis {
     pub set: CalibrationSet,
     pub inputs: Vec<Input>,
-    /// Mean BN distance at the first and the last step, over all batches; `None` where no statistics were matched.
+    /// Mean loss at the first and the last step, over all batches; `None` where nothing was optimized.
     pub loss: Option<(f64, f64)>,
     pub steps: usize,
     pub seconds: f64,
@@ -73,48 +89,35 @@ pub struct Synthesis {
 pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Result<Synthesis> {
     let start = std::time::Instant::now();
     let graph = single_sample(graph)?;
-    let sites = informative_sites(batch_norm_statistics(&graph)?, progress);
+    let sites = sites::informative(&graph, progress)?;
     let inputs = find_inputs(&graph, &sites, config, progress)?;
-    let mut samples = procedural_samples(&inputs, config);
-    let (mut loss, mut steps) = (None, 0);
-    if sites.is_empty() {
+    let method = &config.method;
+    let mut samples = first_samples(&inputs, config);
+    if sites.is_empty() && method.statistics.is_some() {
         progress.warn(
             "the model has no BatchNormalization to take statistics from (exporters fold it): procedural dead-leaves images are used \
              instead; `zeroq inspect` tells how to export with BatchNorm kept",
         );
-    } else {
-        let (ends, taken) = match_statistics(&graph, &sites, &inputs, &mut samples, config, progress)?;
-        (loss, steps) = (Some(ends), taken);
     }
+    let goal = Goal::new(&graph, &sites, &inputs, method)?;
+    let found = if goal.is_empty() { None } else { Some(optimize(&graph, &goal, &inputs, &mut samples, config, progress)?) };
+    let source = match (found, method.start) {
+        (Some(_), _) => SYNTHESIZED,
+        (None, Start::DeadLeaves) => DEAD_LEAVES,
+        (None, Start::Gaussian) => GAUSSIAN,
+    };
     let provenance = Provenance {
-        source: if sites.is_empty() { DEAD_LEAVES } else { "synthesized" }.to_string(),
+        source: source.to_string(),
         seed: Some(config.seed),
-        steps: (!sites.is_empty()).then_some(config.steps),
+        steps: found.map(|_| config.steps),
         version: env!("CARGO_PKG_VERSION").to_string(),
+        recipe: Some(method.recipe.clone()),
         isa: Some(config.execution.isa.name().to_string()),
         ..Provenance::default()
     };
     let set = CalibrationSet { inputs: stack(&inputs, &samples), provenance };
+    let (loss, steps) = found.map_or((None, 0), |(loss, steps)| (Some(loss), steps));
     Ok(Synthesis { set, inputs, loss, steps, seconds: start.elapsed().as_secs_f64() })
-}
-
-/// Sites that say something: statistics that were never trained (mean 0, variance 1) do not.
-fn informative_sites(found: Vec<BatchNormSite>, progress: &dyn Progress) -> Vec<Site> {
-    let untrained = |site: &BatchNormSite| site.mean.iter().all(|m| *m == 0.0) && site.variance.iter().all(|v| *v == 1.0);
-    if !found.is_empty() && found.iter().all(untrained) {
-        progress.warn("all BatchNormalization statistics are mean 0 and variance 1: the model looks untrained");
-        return Vec::new();
-    }
-    let site = |site: BatchNormSite| {
-        let epsilon = f64::from(site.epsilon).max(1e-8);
-        let gaussian = |(mean, variance): (&f32, &f32)| Gaussian { mean: f64::from(*mean), variance: f64::from(*variance) + epsilon };
-        Site { value: site.input, stored: site.mean.iter().zip(&site.variance).map(gaussian).collect(), epsilon }
-    };
-    let mut sites: Vec<Site> = found.into_iter().map(site).collect();
-    // A value that two BatchNormalizations read counts once.
-    let mut seen = std::collections::HashSet::new();
-    sites.retain(|site| seen.insert(site.value));
-    sites
 }
 
 fn find_inputs(graph: &Graph, sites: &[Site], config: &Config, progress: &dyn Progress) -> Result<Vec<Input>> {
@@ -158,18 +161,19 @@ fn assume_ranges(inputs: &mut [Input], progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-fn procedural_samples(inputs: &[Input], config: &Config) -> Vec<Vec<Vec<f32>>> {
+fn first_samples(inputs: &[Input], config: &Config) -> Vec<Vec<Vec<f32>>> {
     let sample = |index: usize| {
         let mut random = Random::new(config.seed, index as u64);
-        inputs.iter().map(|input| input.procedural(&mut random)).collect()
+        inputs.iter().map(|input| input.start(config.method.start, &mut random)).collect()
     };
     use rayon::prelude::*;
     (0..config.samples).into_par_iter().map(sample).collect()
 }
 
-fn match_statistics(
+/// Brings the samples nearer to the goal, batch by batch. Returns the mean loss at both ends and the steps taken.
+fn optimize(
     graph: &Graph,
-    sites: &[Site],
+    goal: &Goal<'_>,
     inputs: &[Input],
     samples: &mut [Vec<Vec<f32>>],
     config: &Config,
@@ -177,24 +181,25 @@ fn match_statistics(
 ) -> Result<((f64, f64), usize)> {
     let mut graph = graph.clone();
     let swings = swing::insert_swing(&mut graph)?;
-    let seeds: Vec<ValueId> = sites.iter().map(|site| site.value).collect();
-    let request = Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa: config.execution.isa };
-    let mut tape = Tape::compile(&graph, &request)?;
-    // What lies behind the last statistics is not compiled.
+    let (seeds, isa) = (goal.seeds(), config.execution.isa);
+    let mut tape = Tape::compile(&graph, &Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa })?;
+    // What lies behind the last seed is not compiled.
     let swings: Vec<ValueId> = swings.into_iter().filter(|value| tape.parameter(*value).is_some()).collect();
-    let loss: Box<dyn StatisticsLoss> = losses::all().swap_remove(0);
     let batches = samples.len().div_ceil(config.batch);
+    let mut earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
     progress.begin("synthesize", config.steps * batches);
     let (mut ends, mut taken) = ((0.0, 0.0), 0);
     for (index, batch) in samples.chunks_mut(config.batch).enumerate() {
-        let mut random = Random::new(config.seed, 1 << 32 | index as u64);
-        let (loss, isa, sufficient) = (loss.as_ref(), config.execution.isa, config.sufficient);
-        let mut pixels = Pixels { tape: &mut tape, sites, swings: &swings, loss, inputs, isa, sufficient };
+        let mut random = [Random::new(config.seed, 1 << 32 | index as u64), Random::new(config.seed, 1 << 33 | index as u64)];
+        let setting = Setting { inputs, samples: batch.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
+        let mut source = (config.method.source.open)(&setting)?;
+        let mut matching = Matching { tape: &mut tape, goal, swings: &swings, inputs, isa };
+        let extent = Extent { steps: config.steps, sufficient: sufficient(config, index) };
         let mut on_step = |loss: f64| {
             progress.step(&format!("loss {loss:.4}"));
             progress.check()
         };
-        let losses = pixels.optimize(batch, config.steps, &mut random, &mut on_step)?;
+        let losses = matching.optimize(batch, source.as_mut(), &mut earlier, extent, &mut random, &mut on_step)?;
         (losses.len()..config.steps).for_each(|_| progress.step("near enough"));
         taken += losses.len();
         ends.0 += losses.first().unwrap_or(&0.0) / batches as f64;
@@ -202,6 +207,13 @@ fn match_statistics(
     }
     progress.end();
     Ok((ends, taken))
+}
+
+/// Distance at which batch `index` is near enough: the more images are pooled, the less of it is chance.
+fn sufficient(config: &Config, index: usize) -> Option<f64> {
+    let pooled = if config.method.pool == Pool::Set { index + 1 } else { 1 };
+    let sufficient = config.sufficient.filter(|_| config.method.is_judged_by_distance())?;
+    Some(sufficient / pooled as f64)
 }
 
 fn stack(inputs: &[Input], samples: &[Vec<Vec<f32>>]) -> Vec<Samples> {

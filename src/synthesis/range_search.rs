@@ -1,11 +1,11 @@
 //! Which input range the stored statistics of the first BatchNormalization speak for.
 
 use super::Config;
+use super::goal::{Site, found};
 use super::input::Input;
 use super::input_range::PixelRange;
-use super::loss::{Gaussian, StatisticsLoss};
+use super::loss::StatisticsLoss;
 use super::losses::ReverseKl;
-use super::pixels::Site;
 use crate::calibration::{CalibrationSet, Provenance, Samples};
 use crate::error::Result;
 use crate::execution::observe;
@@ -64,8 +64,7 @@ fn distance(graph: &Graph, site: &Site, inputs: &[Input], config: &Config) -> Re
     let (mut sums, mut scratch) = (ChannelSums::new(site.stored.len()), vec![0.0; 2 * site.stored.len()]);
     let mut add = |_: usize, values: &[&[f32]]| sums.add_sample(values[0], &mut scratch, config.execution.isa);
     observe(graph, &[site.value], &set, &config.execution, &mut add)?;
-    let distances = sums.moments().zip(&site.stored).map(|((mean, variance), stored)| {
-        ReverseKl.distance(Gaussian { mean, variance: variance + site.epsilon }, *stored).value.min(100.0)
-    });
+    let of = |(found, stored)| ReverseKl.distance(&[found], &[stored]).value.min(100.0);
+    let distances = found(site, &sums).zip(site.stored.iter().copied()).map(of);
     Ok(distances.sum::<f64>() / site.stored.len() as f64)
 }

@@ -8,7 +8,16 @@ use crate::progress::Silent;
 
 fn config(steps: usize, seed: u64) -> Config {
     let input_range = "-2,2".parse::<InputRange>().unwrap();
-    Config { samples: 12, batch: 8, steps, sufficient: None, seed, input_range, execution: execution::Config::default() }
+    Config {
+        samples: 12,
+        batch: 8,
+        steps,
+        sufficient: None,
+        seed,
+        input_range,
+        method: Method::default(),
+        execution: execution::Config::default(),
+    }
 }
 
 #[test]

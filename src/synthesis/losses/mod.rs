@@ -1,31 +1,100 @@
-//! The statistics losses.
+//! The losses.
 
+mod cross_entropy;
+mod forward_kl;
+mod norm;
 mod reverse_kl;
+mod smoothness;
+mod squared;
+mod stretch;
+mod total_variation;
 
-use super::loss::StatisticsLoss;
+use super::loss::{ImageLoss, OutputLoss, StatisticsLoss};
 pub use reverse_kl::ReverseKl;
 
-/// All losses; the first is the default.
-pub fn all() -> Vec<Box<dyn StatisticsLoss>> {
-    vec![Box::new(ReverseKl)]
+/// Losses on channel statistics; the first is the default.
+pub fn of_statistics() -> [&'static dyn StatisticsLoss; 4] {
+    [&ReverseKl, &forward_kl::ForwardKl, &squared::Squared, &norm::Norm]
+}
+
+/// Losses on pixels.
+pub fn of_images() -> [&'static dyn ImageLoss; 2] {
+    [&smoothness::Smoothness, &total_variation::TotalVariation]
+}
+
+/// Losses on the first output.
+pub fn of_outputs() -> [&'static dyn OutputLoss; 2] {
+    [&cross_entropy::CrossEntropy, &stretch::Stretch]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::loss::Gaussian;
+    use super::super::loss::{Gaussian, Plane};
+    use super::*;
+    use crate::random::Random;
 
     #[test]
-    fn every_loss_is_zero_at_its_goal_and_its_derivatives_are_right() {
-        for loss in super::all() {
-            let stored = Gaussian { mean: 0.3, variance: 2.0 };
-            assert!(loss.distance(stored, stored).value.abs() < 1e-12, "{}", loss.name());
-            let batch = Gaussian { mean: -0.4, variance: 0.7 };
-            let at = |mean, variance| loss.distance(Gaussian { mean, variance }, stored).value;
-            let found = loss.distance(batch, stored);
-            let h = 1e-6;
-            let by_mean = (at(batch.mean + h, batch.variance) - at(batch.mean - h, batch.variance)) / (2.0 * h);
-            let by_variance = (at(batch.mean, batch.variance + h) - at(batch.mean, batch.variance - h)) / (2.0 * h);
-            assert!((by_mean - found.by_mean).abs() < 1e-6 && (by_variance - found.by_variance).abs() < 1e-6, "{}", loss.name());
+    fn names_are_unique_kebab_case() {
+        let mut names: Vec<&str> = of_statistics().iter().map(|loss| loss.name()).collect();
+        names.extend(of_images().iter().map(|loss| loss.name()));
+        names.extend(of_outputs().iter().map(|loss| loss.name()));
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn statistics_losses_are_zero_at_their_goal_and_their_derivatives_are_right() {
+        let gaussians = |pairs: [(f64, f64); 2]| pairs.map(|(mean, variance)| Gaussian { mean, variance });
+        let (stored, found) = (gaussians([(0.3, 2.0), (-1.0, 0.4)]), gaussians([(-0.4, 0.7), (0.1, 0.9)]));
+        for loss in of_statistics() {
+            assert!(loss.distance(&stored, &stored).value.abs() < 1e-12, "{}", loss.name());
+            let slopes = loss.distance(&found, &stored).slopes;
+            for channel in 0..2 {
+                let moved = |mean: f64, variance: f64| {
+                    let mut found = found;
+                    found[channel].mean += mean;
+                    found[channel].variance += variance;
+                    loss.distance(&found, &stored).value
+                };
+                let h = 1e-6;
+                let by_mean = (moved(h, 0.0) - moved(-h, 0.0)) / (2.0 * h);
+                let by_variance = (moved(0.0, h) - moved(0.0, -h)) / (2.0 * h);
+                assert!((by_mean - slopes[channel].by_mean).abs() < 1e-6, "{} {channel}", loss.name());
+                assert!((by_variance - slopes[channel].by_variance).abs() < 1e-6, "{} {channel}", loss.name());
+            }
+        }
+    }
+
+    fn assert_gradient(name: &str, at: &[f32], of: impl Fn(&[f32], &mut [f32]) -> f64) {
+        let mut gradient = vec![f32::NAN; at.len()];
+        of(at, &mut gradient);
+        for index in 0..at.len() {
+            let moved = |by: f32| {
+                let mut at = at.to_vec();
+                at[index] += by;
+                of(&at, &mut vec![0.0; at.len()])
+            };
+            let slope = (moved(2e-3) - moved(-2e-3)) / 4e-3;
+            assert!((slope - f64::from(gradient[index])).abs() < 2e-3, "{name} at {index}: {slope}, not {}", gradient[index]);
+        }
+    }
+
+    #[test]
+    fn image_losses_vanish_on_flat_pictures_and_their_derivatives_are_right() {
+        let mut random = Random::new(5, 0);
+        let pixels: Vec<f32> = (0..35).map(|_| random.uniform()).collect();
+        for loss in of_images() {
+            assert!(loss.distance(Plane { pixels: &[0.5; 35], width: 7 }, &mut [0.0; 35]) < 1e-5, "{}", loss.name());
+            assert_gradient(loss.name(), &pixels, |pixels, gradient| loss.distance(Plane { pixels, width: 7 }, gradient));
+            assert_gradient(loss.name(), &pixels[..3], |pixels, gradient| loss.distance(Plane { pixels, width: 1 }, gradient));
+        }
+    }
+
+    #[test]
+    fn output_losses_have_right_derivatives() {
+        for loss in of_outputs() {
+            assert_gradient(loss.name(), &[0.3, -1.2, 2.0, 0.9], |scores, gradient| loss.distance(scores, 1, gradient));
         }
     }
 }

@@ -1,0 +1,27 @@
+use crate::synthesis::blur::Blur;
+use crate::synthesis::loss::{ImageLoss, Plane};
+
+/// Mean of (x − blurred x)², the blur 5×5 with a standard deviation of one pixel.
+///
+/// Paper: Haroush et al. 2020, arXiv:1912.01274, section 3.1, the prior of their Inception scheme.
+#[derive(Debug)]
+pub struct Smoothness;
+
+impl ImageLoss for Smoothness {
+    fn name(&self) -> &'static str {
+        "smoothness"
+    }
+
+    fn distance(&self, plane: Plane<'_>, gradient: &mut [f32]) -> f64 {
+        let blur = Blur::new(1.0);
+        let mut sharp = plane.pixels.to_vec();
+        blur.apply(&mut sharp, plane.width);
+        sharp.iter_mut().zip(plane.pixels).for_each(|(blurred, x)| *blurred = x - *blurred);
+        // The blur is its own adjoint.
+        gradient.copy_from_slice(&sharp);
+        blur.apply(gradient, plane.width);
+        let share = 2.0 / sharp.len().max(1) as f32;
+        gradient.iter_mut().zip(&sharp).for_each(|(blurred, sharp)| *blurred = share * (sharp - *blurred));
+        sharp.iter().map(|x| f64::from(x * x)).sum::<f64>() / sharp.len().max(1) as f64
+    }
+}

@@ -1,0 +1,241 @@
+//! One batch of images on its way to the goal.
+
+use rayon::prelude::*;
+
+use super::frame::Frame;
+use super::goal::{Goal, Pull, Site};
+use super::input::{Augmentation, Input};
+use super::loss::Plane;
+use super::method::Pool;
+use super::source::{Moment, Source};
+use crate::error::{Error, Result};
+use crate::execution::tape::{ChannelSums, Lane, Tape, in_memory_order};
+use crate::graph::ValueId;
+use crate::kernels::Isa;
+use crate::ops::operator::Gradient;
+use crate::random::Random;
+
+/// What the batches of a set have in common.
+pub struct Matching<'a> {
+    pub tape: &'a mut Tape,
+    pub goal: &'a Goal<'a>,
+    /// Offsets of swing convolutions.
+    pub swings: &'a [ValueId],
+    pub inputs: &'a [Input],
+    pub isa: Isa,
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    pub steps: usize,
+    /// Distance at which no more steps are taken.
+    pub sufficient: Option<f64>,
+}
+
+/// Steps whose mean distance is held against what is sufficient.
+const WINDOW: usize = 8;
+
+/// One sample; elements and gradients are in memory order, per input.
+pub struct Sample {
+    pub elements: Vec<Vec<f32>>,
+    pub gradients: Vec<Vec<f32>>,
+    lane: Lane,
+    /// The elements as the network sees them, where that is not as they are.
+    blurred: Vec<Vec<f32>>,
+    /// Class that it is to belong to.
+    label: usize,
+    /// What it adds to the loss for itself, in the pass that is under way.
+    loss: f64,
+    scores_gradient: Vec<f32>,
+    /// Per site.
+    sums: Vec<ChannelSums>,
+    /// Per site, where every image is matched for itself.
+    pulls: Vec<Pull>,
+    scratch: Vec<f32>,
+}
+
+impl Matching<'_> {
+    /// Optimizes one batch of samples in place; `initial[sample][input]` are row-major elements. Adds the sums of the last
+    /// step to `earlier`, which holds those of the batches before. Returns the losses.
+    pub fn optimize(
+        &mut self,
+        initial: &mut [Vec<Vec<f32>>],
+        source: &mut dyn Source,
+        earlier: &mut [ChannelSums],
+        extent: Extent,
+        random: &mut [Random; 2],
+        on_step: &mut dyn FnMut(f64) -> Result<()>,
+    ) -> Result<Vec<f64>> {
+        let [random, of_labels] = random;
+        let layouts = (0..self.inputs.len()).map(|index| self.tape.input_layout(index).clone()).collect();
+        let mut frame = Frame::new(self.inputs, layouts, self.goal.method.low_pass);
+        let mut samples: Vec<Sample> = initial.iter().map(|elements| self.sample(elements, &frame, of_labels)).collect();
+        let mut losses = Vec::with_capacity(extent.steps);
+        for step in 0..extent.steps {
+            self.swing(random)?;
+            frame.see_through(self.inputs, self.draw(random));
+            source.render(&mut samples);
+            self.forward(&mut samples, &frame);
+            let (loss, pulls) = self.reduce(&mut samples, earlier);
+            self.backward(&mut samples, &frame, &pulls);
+            let loss = loss + samples.iter().map(|sample| sample.loss).sum::<f64>();
+            losses.push(loss);
+            source.descend(&mut samples, &frame, Moment { step, of: extent.steps })?;
+            on_step(loss)?;
+            if extent.sufficient.is_some_and(|sufficient| is_near(&losses, sufficient)) {
+                break;
+            }
+        }
+        source.render(&mut samples);
+        for (index, earlier) in earlier.iter_mut().enumerate() {
+            samples.iter().for_each(|sample| earlier.add(&sample.sums[index]));
+        }
+        for (elements, mut sample) in initial.iter_mut().zip(samples) {
+            frame.blur(&mut sample.elements);
+            for ((elements, memory), layout) in elements.iter_mut().zip(sample.elements).zip(&frame.layouts) {
+                elements.iter_mut().zip(layout.offsets()).for_each(|(element, offset)| *element = memory[offset]);
+            }
+        }
+        Ok(losses)
+    }
+
+    fn sample(&self, elements: &[Vec<f32>], frame: &Frame, of_labels: &mut Random) -> Sample {
+        let channels = self.goal.sites.iter().map(|site| site.stored.len());
+        let elements: Vec<Vec<f32>> = elements.iter().zip(&frame.layouts).map(|(row, layout)| in_memory_order(row, layout)).collect();
+        Sample {
+            lane: self.tape.lane(),
+            gradients: elements.clone(),
+            blurred: if frame.is_blurred() { elements.clone() } else { Vec::new() },
+            elements,
+            label: self.goal.classes().map_or(0, |classes| of_labels.below(classes)),
+            loss: 0.0,
+            scores_gradient: vec![0.0; self.goal.classes().unwrap_or(0)],
+            sums: channels.clone().map(ChannelSums::new).collect(),
+            pulls: Vec::new(),
+            scratch: vec![0.0; 2 * channels.max().unwrap_or(0)],
+        }
+    }
+
+    /// New offsets for all swing convolutions.
+    fn swing(&mut self, random: &mut Random) -> Result<()> {
+        for value in self.swings {
+            let offset = self.tape.parameter_mut(*value).ok_or_else(|| Error::Internal("a swing offset is not a parameter".into()))?;
+            offset.iter_mut().for_each(|x| *x = random.below(3) as f32);
+        }
+        if !self.swings.is_empty() {
+            self.tape.refresh();
+        }
+        Ok(())
+    }
+
+    fn draw(&self, random: &mut Random) -> Augmentation {
+        let reach = self.inputs.iter().map(|input| input.height() / 16).max().unwrap_or(0).min(8);
+        let mut shift = || random.below(2 * reach + 1) as isize - reach as isize;
+        let shift = (shift(), shift());
+        Augmentation { flip: random.below(2) == 1, shift }
+    }
+
+    fn forward(&self, samples: &mut [Sample], frame: &Frame) {
+        let share = 1.0 / samples.len().max(1) as f64;
+        samples.par_iter_mut().for_each(|sample| {
+            if frame.is_blurred() {
+                sample.blurred.clone_from(&sample.elements);
+                frame.blur(&mut sample.blurred);
+            }
+            let shown = if frame.is_blurred() { &sample.blurred } else { &sample.elements };
+            for (index, (elements, view)) in shown.iter().zip(&frame.views).enumerate() {
+                let memory = self.tape.input_mut(&mut sample.lane, index);
+                memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
+            }
+            sample.loss = 0.0;
+            let Sample { sums, scratch, scores_gradient, loss, label, .. } = sample;
+            self.tape.forward_with(&mut sample.lane, &mut |seed, values| match sums.get_mut(seed) {
+                Some(sums) => {
+                    sums.clear();
+                    sums.add_sample(values, scratch, self.isa);
+                }
+                None => *loss += share * self.goal.judge_scores(values, *label, scores_gradient),
+            });
+        });
+    }
+
+    /// The loss, and the pull of the statistics that all samples share.
+    fn reduce(&self, samples: &mut [Sample], earlier: &[ChannelSums]) -> (f64, Vec<Pull>) {
+        let Some(statistics) = self.goal.statistics() else {
+            return (samples.iter().map(|sample| sample.loss).sum(), Vec::new());
+        };
+        let (share, pool) = (1.0 / samples.len().max(1) as f64, self.goal.method.pool);
+        if pool == Pool::Image {
+            samples.par_iter_mut().for_each(|sample| {
+                let (loss, pulls) = statistics.pulls(sample.sums.iter(), share);
+                sample.loss += loss;
+                sample.pulls = pulls;
+            });
+        }
+        let own = samples.iter().map(|sample| sample.loss).sum();
+        if pool == Pool::Image {
+            return (own, Vec::new());
+        }
+        let pooled = |(index, site): (usize, &Site)| {
+            let mut sums = if pool == Pool::Set { earlier[index].clone() } else { ChannelSums::new(site.stored.len()) };
+            samples.iter().for_each(|sample| sums.add(&sample.sums[index]));
+            sums
+        };
+        let pooled: Vec<ChannelSums> = self.goal.sites.iter().enumerate().map(pooled).collect();
+        let (loss, pulls) = statistics.pulls(pooled.iter(), 1.0);
+        (own + loss, pulls)
+    }
+
+    /// Gradients of all samples' elements.
+    fn backward(&self, samples: &mut [Sample], frame: &Frame, shared: &[Pull]) {
+        let none = self.tape.shared_gradients();
+        let share = 1.0 / samples.len().max(1) as f32;
+        samples.par_iter_mut().for_each_init(
+            || none.clone(),
+            |unused, sample| {
+                let Sample { pulls, scores_gradient, .. } = sample;
+                let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
+                let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
+                    if index == self.goal.sites.len() {
+                        gradient.open().iter_mut().zip(scores_gradient.iter()).for_each(|(to, from)| *to += share * from);
+                    } else if let Some(pull) = pulls.get(index) {
+                        pull.add(values, gradient.open(), self.isa);
+                    }
+                };
+                self.tape.backward(&mut sample.lane, unused, &seed);
+                for (index, (gradient, view)) in sample.gradients.iter_mut().zip(&frame.views).enumerate() {
+                    for (from, to) in self.tape.input_gradient(&sample.lane, index).iter().zip(view) {
+                        gradient[*to as usize] = *from;
+                    }
+                }
+                frame.blur(&mut sample.gradients);
+                self.add_image_losses(sample, frame, share);
+            },
+        );
+    }
+
+    /// Adds the gradients of the losses on pixels, `share` of their mean over planes.
+    fn add_image_losses(&self, sample: &mut Sample, frame: &Frame, share: f32) {
+        sample.loss = 0.0;
+        if self.goal.method.image_losses.is_empty() {
+            return;
+        }
+        for (index, planes) in frame.planes.iter().enumerate() {
+            for place in planes {
+                let width = 1.0 / (place.high - place.low);
+                let pixels: Vec<f32> = place.offsets().map(|offset| (sample.elements[index][offset] - place.low) * width).collect();
+                let mut gradient = vec![0.0; pixels.len()];
+                for (loss, weight) in &self.goal.method.image_losses {
+                    let scale = *weight as f32 * share / planes.len() as f32;
+                    sample.loss += f64::from(scale) * loss.distance(Plane { pixels: &pixels, width: place.width }, &mut gradient);
+                    place.offsets().zip(&gradient).for_each(|(offset, g)| sample.gradients[index][offset] += scale * width * g);
+                }
+            }
+        }
+    }
+}
+
+fn is_near(losses: &[f64], sufficient: f64) -> bool {
+    losses.len() >= WINDOW && losses[losses.len() - WINDOW..].iter().sum::<f64>() <= WINDOW as f64 * sufficient
+}
