@@ -8,9 +8,10 @@ use super::arguments::ImageArguments;
 use crate::error::{Error, Result};
 
 /// The recipes that come with the program; the first is what is done where none is named.
-pub const RECIPES: [(&str, &str); 8] = [
+pub const RECIPES: [(&str, &str); 9] = [
     ("default", include_str!("../../calibration/default.recipe")),
     ("pixels", include_str!("../../calibration/pixels.recipe")),
+    ("genie", include_str!("../../calibration/genie.recipe")),
     ("gaussian", include_str!("../../calibration/gaussian.recipe")),
     ("inception", include_str!("../../calibration/inception.recipe")),
     ("bns-inception", include_str!("../../calibration/bns-inception.recipe")),

@@ -20,7 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   zeroq synthesize model.onnx -o images/
   zeroq synthesize model.onnx -o images/ -n 256 --steps 1000 --seed 1
-  zeroq synthesize model.onnx -o images/ --recipe pixels --steps 1000
+  zeroq synthesize model.onnx -o images/ --recipe genie --steps 1000
   zeroq quantize model.onnx -o model_int8.onnx --calibration images/";
 
 /// Synthesize calibration images from a model's BatchNormalization statistics

@@ -45,16 +45,16 @@ impl PlanePlace {
 
 /// Sizes of channel, row and column, and which dimensions they are.
 #[derive(Clone, Copy, Debug)]
-struct Picture {
-    channels: usize,
-    height: usize,
-    width: usize,
-    dims: [usize; 3],
+pub struct Picture {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub dims: [usize; 3],
 }
 
 impl Input {
     /// `[N, C, H, W]` with 1 or 3 channels, else `[N, H, W, C]` with 1 or 3.
-    fn picture(&self) -> Option<Picture> {
+    pub fn picture(&self) -> Option<Picture> {
         let [batch, a, b, c] = self.shape[..] else { return None };
         let few = |channels: usize| batch == 1 && (channels == 1 || channels == 3);
         if few(a) {
