@@ -29,15 +29,15 @@ use trainer::{Goal, Moment, Trainer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {
     Exactly(usize),
-    /// As many as the untuned student's loss asks for: the most from a noise-to-signal ratio of 0.05 on, fewer below.
+    /// As many as the untuned student's loss asks for: the most from a noise-to-signal ratio of 0.02 on, fewer below.
     Between {
         least: usize,
         most: usize,
     },
 }
 
-/// Loss (13 dB) of a student that needs all the tuning it can get.
-const DISTURBED: f64 = 0.05;
+/// Loss (17 dB) of a student that needs all the tuning it can get.
+const DISTURBED: f64 = 0.02;
 
 impl Steps {
     fn after(self, loss: f64) -> usize {

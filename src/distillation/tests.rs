@@ -63,7 +63,7 @@ fn a_state_that_tuning_only_harms_is_kept() {
 #[test]
 fn a_student_that_is_hardly_disturbed_is_tuned_for_fewer_steps() {
     let steps = Steps::Between { least: 150, most: 600 };
-    assert_eq!([0.2, 0.05, 0.025, 0.001].map(|loss| steps.after(loss)), [600, 600, 300, 150]);
+    assert_eq!([0.2, 0.02, 0.01, 0.001].map(|loss| steps.after(loss)), [600, 600, 300, 150]);
     assert_eq!(Steps::Exactly(7).after(0.001), 7);
 }
 
