@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::calibration::{CalibrationSet, Levels, Provenance, Samples, calibrate, equalize, observers};
-use crate::distillation::{self, Rates, Steps, distill, reconstruct};
-use crate::emit::{NO_INTEGER_KERNEL, Student, insert, round_to_float16, seal, to_float16, verify};
+use crate::distillation::{self, Lesson, Rates, Reconstruction, Steps, distill, reconstruct};
+use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
 use crate::graph::{Graph, ValueId, known_shape};
@@ -137,7 +137,8 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), input_range, &config.execution, progress)?;
     let mut graph = teacher.clone();
     let student = insert(&mut graph, &plan, &ranges)?;
-    let summary = tune(&teacher, &mut graph, &student, &set, &inputs, &budget, config, progress)?;
+    let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
+    let summary = tune(lesson, &mut graph, &budget, config, progress)?;
     seal(&mut graph, &plan, &student)?;
     let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
     let mut quantized = model.with_graph(graph);
@@ -155,13 +156,9 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then as a whole.
-#[allow(clippy::too_many_arguments)]
 fn tune(
-    teacher: &Graph,
+    lesson: Lesson<'_>,
     graph: &mut Graph,
-    student: &Student,
-    set: &CalibrationSet,
-    inputs: &[Input],
     budget: &Budget,
     config: &Config,
     progress: &dyn Progress,
@@ -169,9 +166,9 @@ fn tune(
     let narrow = [config.widths.weights, config.widths.activations].contains(&Width::Four);
     let reconstruct_steps = config.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
     let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
-    if set.len() < 16 {
+    if lesson.set.len() < 16 {
         if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
-            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", set.len()));
+            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", lesson.set.len()));
         }
         return Ok(None);
     }
@@ -179,12 +176,17 @@ fn tune(
         distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
     if reconstruct_steps > 0 {
         let tuning = distillation::Config { steps: Steps::Exactly(reconstruct_steps), batch: 2 * DISTILL_BATCH, ..tuning.clone() };
-        reconstruct(teacher, graph, student, set, inputs, &tuning, progress)?;
+        let Reconstruction { blocks, better, .. } = reconstruct(lesson, graph, &tuning, progress)?;
+        if better < blocks {
+            progress.note(&format!(
+                "learned rounding did better than nearest in {better} of {blocks} blocks; the others are rounded to nearest"
+            ));
+        }
     }
     if steps == Steps::Exactly(0) {
         return Ok(None);
     }
-    let found = distill(teacher, graph, student, set, inputs, &tuning, progress)?;
+    let found = distill(lesson, graph, &tuning, progress)?;
     if found.kept_step == 0 {
         progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
     }

@@ -17,13 +17,14 @@ use crate::calibration::CalibrationSet;
 use crate::emit::Student;
 use crate::error::{Error, Result};
 use crate::execution;
+use crate::execution::adam::Moment;
 use crate::graph::Graph;
 use crate::progress::Progress;
 use crate::synthesis::input::Input;
 use pairs::find_pairs;
 pub use parameters::Rates;
-pub use reconstruct::reconstruct;
-use trainer::{Goal, Moment, Trainer};
+pub use reconstruct::{Reconstruction, reconstruct};
+use trainer::{Goal, Trainer};
 
 /// How long to distill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,16 @@ impl Steps {
             Steps::Between { least, most } => ((most as f64 * loss / DISTURBED).ceil() as usize).clamp(least.min(most), most),
         }
     }
+}
+
+/// What is learned from whom, on what.
+#[derive(Clone, Copy)]
+pub struct Lesson<'a> {
+    pub teacher: &'a Graph,
+    /// What may be tuned of a copy of `teacher` with QDQ pairs.
+    pub student: &'a Student,
+    pub set: &'a CalibrationSet,
+    pub inputs: &'a [Input],
 }
 
 /// How to distill.
@@ -74,19 +85,12 @@ pub struct Summary {
 /// How often the held-out samples are looked at.
 const CHECKS: usize = 8;
 
-/// Tunes `graph` (a copy of `teacher` with QDQ pairs, described by `student`) on `set`.
+/// Tunes `graph`, a copy of the teacher with QDQ pairs, as a whole.
 ///
 /// # Errors
 /// If either graph cannot be computed.
-pub fn distill(
-    teacher: &Graph,
-    graph: &mut Graph,
-    student: &Student,
-    set: &CalibrationSet,
-    inputs: &[Input],
-    config: &Config,
-    progress: &dyn Progress,
-) -> Result<Summary> {
+pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress: &dyn Progress) -> Result<Summary> {
+    let Lesson { teacher, student, set, .. } = lesson;
     let start = std::time::Instant::now();
     if set.len() < 2 || config.steps.after(1.0) == 0 {
         return Err(Error::Data("distillation needs at least two samples and one step".into()));
@@ -97,13 +101,13 @@ pub fn distill(
         return Err(Error::Internal("no layer of the student can be held against the teacher".into()));
     }
     let goal = Goal { pairs, drop_state: None, stream: 2 << 32 };
-    let mut trainer = Trainer::new(teacher, graph, student, goal, inputs, config)?;
+    let mut trainer = Trainer::new(lesson, graph, goal, config)?;
     let before = trainer.loss(&check);
     let steps = config.steps.after(before);
     let mut best = (before, trainer.snapshot(), 0);
     progress.begin("distill", steps);
     for step in 0..steps {
-        let loss = trainer.step(&train, inputs, Moment { step, steps });
+        let loss = trainer.step(&train, Moment { step, of: steps });
         progress.step(&format!("loss {loss:.5}"));
         progress.check()?;
         if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::trainer::Moment;
 use crate::emit::Student;
-use crate::execution::adam::{Adam, Decay, cosine};
+use crate::execution::adam::{Adam, Decay, Moment};
 use crate::execution::tape::Tape;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Isa;
@@ -95,7 +94,7 @@ impl Parameters {
 
     /// Moves every parameter against its gradient, ever less.
     pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, moment: Moment, isa: Isa) {
-        let factor = cosine(moment.step, moment.steps);
+        let factor = moment.rate();
         for Parameter { value, adam, how } in &mut self.0 {
             let (Some(gradient), Some(elements)) = (gradients.get_mut(value), tape.parameter_mut(*value)) else { continue };
             adam.direct(gradient, isa);
@@ -164,7 +163,7 @@ struct Push {
 
 impl Push {
     fn at(moment: Moment) -> Push {
-        let way = (moment.step as f32 / moment.steps.max(1) as f32 - 0.2).max(0.0) / 0.8;
+        let way = (moment.progress() - 0.2).max(0.0) / 0.8;
         Push { beta: 20.0 - 18.0 * way, strength: 2.0 * way }
     }
 

@@ -3,34 +3,36 @@
 use super::blocks::{Block, find_blocks};
 use super::pairs::{Pair, ends, equal_pairs};
 use super::soften::{adopt, insert_drops, soften};
-use super::trainer::{Goal, Moment, Trainer};
-use super::{Config, hold_out};
+use super::trainer::{Goal, Trainer};
+use super::{Config, Lesson, hold_out};
 use crate::calibration::CalibrationSet;
-use crate::emit::Student;
 use crate::error::Result;
+use crate::execution::adam::Moment;
 use crate::graph::Graph;
 use crate::progress::Progress;
-use crate::synthesis::input::Input;
+
+/// What reconstruction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Reconstruction {
+    pub blocks: usize,
+    /// Blocks that held-out samples found better than with weights rounded to nearest.
+    pub better: usize,
+    /// For each block.
+    pub steps: usize,
+}
 
 /// Learns, block by block, which way each weight is rounded, with the scales of weights and activations and the biases, so
-/// that the block's output on `set` comes near to the teacher's while half of the activations before and in it are left
-/// unquantized at random. A block that held-out samples do not find better stays as it was. Returns how many did better.
+/// that the block's output comes near to the teacher's while half of the activations before and in it are left
+/// unquantized at random. A block that held-out samples do not find better is rounded to nearest.
 ///
 /// Paper: Li et al. 2021 (BRECQ), arXiv:2102.05426; rounding of AdaRound, scales of GENIE-M (arXiv:2212.04780), dropping
 /// of QDrop (arXiv:2203.05740). Blocks are cut from the graph, and the error of a block is its noise-to-signal ratio.
 ///
 /// # Errors
 /// If either graph cannot be computed.
-pub fn reconstruct(
-    teacher: &Graph,
-    graph: &mut Graph,
-    student: &Student,
-    set: &CalibrationSet,
-    inputs: &[Input],
-    config: &Config,
-    progress: &dyn Progress,
-) -> Result<usize> {
-    let (train, check) = hold_out(set);
+pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress: &dyn Progress) -> Result<Reconstruction> {
+    let Lesson { teacher, student, .. } = lesson;
+    let (train, check) = hold_out(lesson.set);
     let mut soft = graph.clone();
     let softened = soften(&mut soft, student)?;
     let drop_state = insert_drops(&mut soft, student)?;
@@ -41,13 +43,13 @@ pub fn reconstruct(
     for (index, block) in blocks.iter().enumerate() {
         let pairs = block_pairs(teacher, &soft, block, &check, config)?;
         let goal = Goal { pairs, drop_state: Some(drop_state), stream: (3 << 32) + index as u64 };
-        let mut trainer = Trainer::new(teacher, &soft, &block.student, goal, inputs, config)?;
+        let mut trainer = Trainer::new(Lesson { student: &block.student, ..lesson }, &soft, goal, config)?;
         let soft_start = trainer.snapshot();
         trainer.harden();
         let (before, nearest) = (trainer.loss(&check), trainer.snapshot());
         trainer.restore(&soft_start);
         for step in 0..steps {
-            let loss = trainer.step(&train, inputs, Moment { step, steps });
+            let loss = trainer.step(&train, Moment { step, of: steps });
             progress.step(&format!("block {} of {}, loss {loss:.5}", index + 1, blocks.len()));
             progress.check()?;
         }
@@ -60,7 +62,7 @@ pub fn reconstruct(
     }
     progress.end();
     adopt(graph, student, &soft, &softened)?;
-    Ok(better)
+    Ok(Reconstruction { blocks: blocks.len(), better, steps })
 }
 
 fn block_pairs(teacher: &Graph, soft: &Graph, block: &Block, set: &CalibrationSet, config: &Config) -> Result<Vec<Pair>> {

@@ -15,8 +15,9 @@ use crate::tensor::{DataType, TensorData};
 /// If a weight has no quantizer.
 pub fn soften(graph: &mut Graph, student: &Student) -> Result<Student> {
     let mut softened = student.clone();
+    let consumers = graph.consumers();
     for weight in &mut softened.weights {
-        let (quantizer, data_type) = quantizer_of(graph, weight)?;
+        let (quantizer, data_type) = quantizer_of(graph, &consumers[weight.value.0 as usize], weight)?;
         let (levels, shape) = levels(graph, weight)?;
         let (low, high) = data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))?;
         let name = graph.value(weight.value).name.clone();
@@ -37,9 +38,10 @@ pub fn soften(graph: &mut Graph, student: &Student) -> Result<Student> {
 /// # Errors
 /// If `soft` is not a softened `graph`.
 pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Student) -> Result<()> {
+    let consumers = soft.consumers();
     for (weight, soft_weight) in student.weights.iter().zip(&softened.weights) {
         let scale = soft.constant(weight.scale).cloned().ok_or_else(|| Error::Internal("a scale is lost".into()))?;
-        let base = soft.consumers()[soft_weight.value.0 as usize].first().and_then(|(id, _)| soft.node(*id).input(0));
+        let base = consumers[soft_weight.value.0 as usize].first().and_then(|(id, _)| soft.node(*id).input(0));
         let numbers = |value: ValueId| soft.constant(value).and_then(TensorData::to_f32);
         let (Some(base), Some(variable), Some(scales)) = (base.and_then(numbers), numbers(soft_weight.value), scale.to_f32()) else {
             return Err(Error::Internal("a rounded weight is lost".into()));
@@ -60,8 +62,7 @@ pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Stud
     Ok(())
 }
 
-fn quantizer_of(graph: &Graph, weight: &TunedWeight) -> Result<(NodeId, DataType)> {
-    let readers = &graph.consumers()[weight.value.0 as usize];
+fn quantizer_of(graph: &Graph, readers: &[(NodeId, usize)], weight: &TunedWeight) -> Result<(NodeId, DataType)> {
     let quantizer = readers.iter().find(|(id, _)| graph.node(*id).is::<QuantizeLinear>().is_some());
     let data_type = |id: &NodeId| graph.value(graph.node(*id).input(2)?).data_type;
     let found = quantizer.and_then(|(id, _)| Some((*id, data_type(id)?)));

@@ -38,7 +38,8 @@ fn run(shrink: f32, rates: Rates) -> (Graph, Graph, Student, Summary) {
     let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range }];
     let before = graph.clone();
     let config = Config { steps: Steps::Exactly(40), batch: 8, seed: 0, rates, execution: execution::Config::default() };
-    let summary = distill(&teacher, &mut graph, &student, &set, &inputs, &config, &Silent).unwrap();
+    let summary =
+        distill(Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs }, &mut graph, &config, &Silent).unwrap();
     (before, graph, student, summary)
 }
 
@@ -99,7 +100,8 @@ fn reconstruction_chooses_levels_that_serve_the_outputs() {
         run(&teacher).iter().zip(run(graph).iter()).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
     };
     let before = error(&graph);
-    assert!(reconstruct(&teacher, &mut graph, &student, &set, &inputs, &config, &Silent).unwrap() > 0);
+    let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
+    assert!(reconstruct(lesson, &mut graph, &config, &Silent).unwrap().better > 0);
     assert!(error(&graph) < 0.7 * before, "{before} became {}", error(&graph));
     // What is saved is what was learned: every weight is a level times its scale.
     let weight = &student.weights[0];

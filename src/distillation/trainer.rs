@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::Config;
 use super::pairs::Pair;
 use super::parameters::{Parameters, Snapshot};
+use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
-use crate::emit::Student;
 use crate::error::Result;
+use crate::execution::adam::Moment;
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
@@ -20,6 +20,7 @@ use crate::synthesis::input::{Augmentation, Input};
 
 /// Groups of samples whose gradients are summed apart and then in order: part of the result, not of the machine.
 const GROUPS: usize = 8;
+
 /// A student and its teacher, compiled, with what is tuned of the student.
 pub struct Trainer {
     teacher: Tape,
@@ -31,6 +32,7 @@ pub struct Trainer {
     batch: usize,
     isa: Isa,
     groups: Vec<Group>,
+    inputs: Vec<Input>,
     /// Where each element of a tape's input comes from in a row-major sample, per input: as it is, and augmented.
     plain: Vec<Vec<u32>>,
     views: Vec<Vec<u32>>,
@@ -46,13 +48,6 @@ pub struct Goal {
     pub stream: u64,
 }
 
-/// Where a run of steps stands.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub step: usize,
-    pub steps: usize,
-}
-
 struct Group {
     teacher: Lane,
     student: Lane,
@@ -61,8 +56,9 @@ struct Group {
 }
 
 impl Trainer {
-    /// Brings `graph` nearer to `teacher` at `pairs` by tuning what `student` names. `stream` sets the randomness apart.
-    pub fn new(teacher: &Graph, graph: &Graph, student: &Student, goal: Goal, inputs: &[Input], config: &Config) -> Result<Self> {
+    /// Brings `graph` nearer to the teacher at `pairs` by tuning what the student names. `stream` sets the randomness apart.
+    pub fn new(lesson: Lesson<'_>, graph: &Graph, goal: Goal, config: &Config) -> Result<Self> {
+        let Lesson { teacher, student, inputs, .. } = lesson;
         let Goal { pairs, drop_state, stream } = goal;
         let isa = config.execution.isa;
         let targets: Vec<ValueId> = pairs.iter().map(|pair| pair.teacher).collect();
@@ -82,13 +78,13 @@ impl Trainer {
             view
         });
         let plain: Vec<Vec<u32>> = plain.collect();
+        let (inputs, views) = (inputs.to_vec(), plain.clone());
         let (batch, random, order) = (config.batch, Random::new(config.seed, stream), Vec::new());
-        let views = plain.clone();
-        Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, batch, isa, groups, plain, views, random, order })
+        Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, batch, isa, groups, inputs, plain, views, random, order })
     }
 
     /// One step on the next samples of `set`; returns their mean loss.
-    pub fn step(&mut self, set: &CalibrationSet, inputs: &[Input], moment: Moment) -> f64 {
+    pub fn step(&mut self, set: &CalibrationSet, moment: Moment) -> f64 {
         if self.order.len() < self.batch {
             self.order = self.random.permutation(set.len());
         }
@@ -97,7 +93,7 @@ impl Trainer {
         let augmentation = Augmentation { flip: random.below(2) == 1, shift: (random.below(5) as isize - 2, random.below(5) as isize - 2) };
         let state = random.below(1 << 20) as f32;
         self.set_drop_state(state);
-        self.step_on(set, &batch, inputs, augmentation, moment)
+        self.step_on(set, &batch, augmentation, moment)
     }
 
     fn set_drop_state(&mut self, state: f32) {
@@ -109,9 +105,9 @@ impl Trainer {
         }
     }
 
-    fn step_on(&mut self, set: &CalibrationSet, batch: &[usize], inputs: &[Input], augmentation: Augmentation, moment: Moment) -> f64 {
+    fn step_on(&mut self, set: &CalibrationSet, batch: &[usize], augmentation: Augmentation, moment: Moment) -> f64 {
         let share = batch.len().div_ceil(self.groups.len());
-        for (index, (input, view)) in inputs.iter().zip(&mut self.views).enumerate() {
+        for (index, (input, view)) in self.inputs.iter().zip(&mut self.views).enumerate() {
             input.view(augmentation, &Layout::row_major(&input.shape), self.student.input_layout(index), view);
         }
         let (teacher, student, pairs, views) = (&self.teacher, &self.student, &self.pairs, &self.views);

@@ -55,11 +55,25 @@ fn direct(gradient: &mut [f32], first: &mut [f32], second: &mut [f32], decay: De
     }
 }
 
-/// Learning rate factor of step `step` of `steps`: short warm-up, then a half cosine down to zero.
-pub fn cosine(step: usize, steps: usize) -> f32 {
-    let progress = step as f32 / steps.max(1) as f32;
-    let warm = ((step + 1) as f32 / (0.05 * steps as f32).max(1.0)).min(1.0);
-    warm * 0.5 * (1.0 + (std::f32::consts::PI * progress).cos())
+/// Where a run of steps stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub step: usize,
+    /// Steps in all.
+    pub of: usize,
+}
+
+impl Moment {
+    /// Part of the run that is over.
+    pub fn progress(self) -> f32 {
+        self.step as f32 / self.of.max(1) as f32
+    }
+
+    /// Learning rate factor: short warm-up, then a half cosine down to zero.
+    pub fn rate(self) -> f32 {
+        let warm = ((self.step + 1) as f32 / (0.05 * self.of as f32).max(1.0)).min(1.0);
+        warm * 0.5 * (1.0 + (std::f32::consts::PI * self.progress()).cos())
+    }
 }
 
 #[cfg(test)]
@@ -72,7 +86,7 @@ mod tests {
         for step in 0..400 {
             let mut gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
             adam.direct(&mut gradient, Isa::detect());
-            x.iter_mut().zip(gradient).for_each(|(x, direction)| *x -= 0.1 * cosine(step, 400) * direction);
+            x.iter_mut().zip(gradient).for_each(|(x, direction)| *x -= 0.1 * Moment { step, of: 400 }.rate() * direction);
         }
         assert!(x.iter().all(|x| (x - 1.0).abs() < 1e-2), "{x:?}");
     }

@@ -4,6 +4,7 @@ use super::frame::Frame;
 use super::input::Input;
 use super::matching::Sample;
 use crate::error::Result;
+use crate::execution::adam::Moment;
 use crate::kernels::Isa;
 
 /// The numbers behind the images of one batch.
@@ -16,14 +17,6 @@ pub trait Source {
     /// # Errors
     /// If the numbers cannot be changed.
     fn descend(&mut self, samples: &mut [Sample], frame: &Frame, at: Moment) -> Result<()>;
-}
-
-/// Which step is taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub step: usize,
-    /// Steps in all.
-    pub of: usize,
 }
 
 /// What a source starts from.

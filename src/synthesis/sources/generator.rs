@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::generator_graph::{LATENT, draw};
 use crate::error::{Error, Result};
-use crate::execution::adam::{Adam, Decay, cosine};
+use crate::execution::adam::{Adam, Decay, Moment};
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
@@ -12,7 +12,7 @@ use crate::ops::operator::Gradient;
 use crate::random::Random;
 use crate::synthesis::frame::Frame;
 use crate::synthesis::matching::Sample;
-use crate::synthesis::source::{Moment, Setting, Source, SourceKind};
+use crate::synthesis::source::{Setting, Source, SourceKind};
 
 /// A fresh network and fresh latent vectors for every batch.
 ///
@@ -77,7 +77,7 @@ impl Source for Generator {
     fn descend(&mut self, samples: &mut [Sample], _: &Frame, at: Moment) -> Result<()> {
         let share = samples.len().div_ceil(GROUPS).max(1);
         let (tape, isa) = (&self.tape, self.isa);
-        let latent_rate = LATENT_RATE * cosine(at.step, at.of);
+        let latent_rate = LATENT_RATE * at.rate();
         let work = self.groups.par_iter_mut().zip(samples.par_chunks_mut(share)).zip(self.latents.par_chunks_mut(share));
         work.for_each(|((group, samples), latents)| {
             group.gradients = tape.shared_gradients();
@@ -95,7 +95,7 @@ impl Source for Generator {
             }
         });
         let used = samples.len().div_ceil(share);
-        self.tune(used, WEIGHT_RATE * cosine(at.step, at.of))
+        self.tune(used, WEIGHT_RATE * at.rate())
     }
 }
 

@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::execution::adam::{Adam, Decay, cosine};
+use crate::execution::adam::{Adam, Decay, Moment};
 use crate::kernels::Isa;
 use crate::synthesis::frame::Frame;
 use crate::synthesis::matching::Sample;
-use crate::synthesis::source::{Moment, Setting, Source, SourceKind};
+use crate::synthesis::source::{Setting, Source, SourceKind};
 
 /// Every pixel is a number of its own, clamped to its range.
 ///
@@ -30,7 +30,7 @@ impl Source for Pixels {
     fn render(&mut self, _: &mut [Sample]) {}
 
     fn descend(&mut self, samples: &mut [Sample], frame: &Frame, at: Moment) -> Result<()> {
-        let (rate, isa) = (self.rate * cosine(at.step, at.of), self.isa);
+        let (rate, isa) = (self.rate * at.rate(), self.isa);
         samples.par_iter_mut().zip(&mut self.adam).for_each(|(sample, adam)| {
             for (index, adam) in adam.iter_mut().enumerate() {
                 let (elements, gradient) = (&mut sample.elements[index], &mut sample.gradients[index]);
