@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::emit::{Student, TunedWeight};
+use crate::emit::Student;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, NodeId, ValueId, check};
+use crate::graph::{Graph, ValueId, check};
 use crate::ops::{DequantizeLinear, QuantizationDrop, QuantizeLinear, SoftRound};
-use crate::tensor::{DataType, TensorData};
+use crate::tensor::TensorData;
 
 /// Before: `q = QuantizeLinear(w, s, z)`. After: `q = SoftRound(⌊w / s⌋, v)`, v such that the soft level is w / s, for the
 /// weights whose quantizer reads them alone. Returns `student` with the variables v in place of those weights.
@@ -17,8 +17,8 @@ pub fn soften(graph: &mut Graph, student: &Student) -> Result<Student> {
     let mut softened = student.clone();
     let consumers = graph.consumers();
     for weight in &mut softened.weights {
-        let (quantizer, data_type) = quantizer_of(graph, &consumers[weight.value.0 as usize], weight)?;
-        let (levels, shape) = levels(graph, weight)?;
+        let (quantizer, data_type) = weight.quantizer(graph, &consumers[weight.value.0 as usize])?;
+        let (levels, shape) = weight.levels(graph)?;
         let (low, high) = data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))?;
         let name = graph.value(weight.value).name.clone();
         let base: Vec<f32> = levels.iter().map(|level| level.floor().clamp(low as f32, high as f32 - 1.0)).collect();
@@ -43,15 +43,13 @@ pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Stud
         let scale = soft.constant(weight.scale).cloned().ok_or_else(|| Error::Internal("a scale is lost".into()))?;
         let base = consumers[soft_weight.value.0 as usize].first().and_then(|(id, _)| soft.node(*id).input(0));
         let numbers = |value: ValueId| soft.constant(value).and_then(TensorData::to_f32);
-        let (Some(base), Some(variable), Some(scales)) = (base.and_then(numbers), numbers(soft_weight.value), scale.to_f32()) else {
+        let (Some(base), Some(variable)) = (base.and_then(numbers), numbers(soft_weight.value)) else {
             return Err(Error::Internal("a rounded weight is lost".into()));
         };
         let shape = soft.constant(soft_weight.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
-        let channel = channels(weight, &shape, scales.len());
-        let level = base.iter().zip(&variable).map(|(base, v)| base + if *v >= 0.0 { 1.0 } else { 0.0 });
-        let elements = level.enumerate().map(|(index, level)| level * scales[channel(index)]).collect();
-        graph.set_constant(weight.value, TensorData::new(&shape, elements));
+        let levels: Vec<f32> = base.iter().zip(&variable).map(|(base, v)| base + if *v >= 0.0 { 1.0 } else { 0.0 }).collect();
         graph.set_constant(weight.scale, scale);
+        weight.set_levels(graph, &levels, &shape);
     }
     let others = student.activations.iter().map(|activation| activation.scale).chain(student.biases.iter().map(|bias| bias.value));
     for value in others {
@@ -60,31 +58,6 @@ pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Stud
         }
     }
     Ok(())
-}
-
-fn quantizer_of(graph: &Graph, readers: &[(NodeId, usize)], weight: &TunedWeight) -> Result<(NodeId, DataType)> {
-    let quantizer = readers.iter().find(|(id, _)| graph.node(*id).is::<QuantizeLinear>().is_some());
-    let data_type = |id: &NodeId| graph.value(graph.node(*id).input(2)?).data_type;
-    let found = quantizer.and_then(|(id, _)| Some((*id, data_type(id)?)));
-    found.ok_or_else(|| Error::tensor(&graph.value(weight.value).name, "has no quantizer"))
-}
-
-/// w / s, and the shape of w.
-fn levels(graph: &Graph, weight: &TunedWeight) -> Result<(Vec<f32>, Vec<usize>)> {
-    let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
-    let (elements, scales) = (numbers(weight.value), numbers(weight.scale));
-    let shape = graph.constant(weight.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
-    if elements.is_empty() || scales.is_empty() {
-        return Err(Error::tensor(&graph.value(weight.value).name, "has no numbers"));
-    }
-    let channel = channels(weight, &shape, scales.len());
-    Ok((elements.iter().enumerate().map(|(index, w)| w / scales[channel(index)]).collect(), shape))
-}
-
-/// Which scale an element of the weight has.
-fn channels(weight: &TunedWeight, shape: &[usize], scales: usize) -> impl Fn(usize) -> usize + use<> {
-    let inner: usize = weight.axis.map_or(usize::MAX, |axis| shape[axis + 1..].iter().product());
-    move |index| index / inner.max(1) % scales
 }
 
 /// Before: readers of `y = DequantizeLinear(QuantizeLinear(x))`. After: readers of `QuantizationDrop(x, y, state)`.

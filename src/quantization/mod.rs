@@ -7,12 +7,13 @@ mod params;
 mod plan;
 pub mod rounding;
 pub mod scheme;
+pub mod squant;
 pub mod target;
 pub mod targets;
 mod widths;
 
 pub use objective::{Objective, faster_in_float};
 pub use params::QuantParams;
-pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, plan, plan_around};
+pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, clip_bounds, plan, plan_around};
 pub use target::{Placement, Target};
 pub use widths::{Width, Widths, set_widths};

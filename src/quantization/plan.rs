@@ -216,19 +216,10 @@ impl Planner<'_> {
     fn carried(&self, node: &Node) -> Option<ValueId> {
         let output = node.output(0)?;
         let Some((_, next)) = self.sole_consumer(output) else { return Some(output) };
-        if next.is::<Relu>().is_some() || self.clip_bounds(next).is_some_and(|(low, _)| low == 0.0) {
+        if next.is::<Relu>().is_some() || clip_bounds(self.graph, next).is_some_and(|(low, _)| low == 0.0) {
             return next.output(0);
         }
         Some(output)
-    }
-
-    fn clip_bounds(&self, node: &Node) -> Option<(f32, f32)> {
-        node.is::<Clip>()?;
-        let bound = |index: usize, default: f32| match node.input(index) {
-            None => Some(default),
-            Some(value) => self.graph.constant(value).and_then(TensorData::to_f32)?.first().copied(),
-        };
-        Some((bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
     }
 
     /// Values whose numbers reach an integer product through operators that have integer kernels.
@@ -371,8 +362,18 @@ impl Planner<'_> {
         match node.operator.name() {
             "Relu" => (0.0, f32::INFINITY),
             "Sigmoid" | "HardSigmoid" | "Softmax" => (0.0, 1.0),
-            "Clip" => self.clip_bounds(node).unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+            "Clip" => clip_bounds(self.graph, node).unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
             _ => (f32::NEG_INFINITY, f32::INFINITY),
         }
     }
+}
+
+/// The bounds of a Clip, where they are constant.
+pub fn clip_bounds(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
+    node.is::<Clip>()?;
+    let bound = |index: usize, default: f32| match node.input(index) {
+        None => Some(default),
+        Some(value) => graph.constant(value).and_then(TensorData::to_f32)?.first().copied(),
+    };
+    Some((bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
 }
