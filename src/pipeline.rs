@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::calibration::{CalibrationSet, Levels, Provenance, Samples, calibrate, equalize, observers};
-use crate::distillation::{self, Lesson, Rates, Reconstruction, Steps, distill, reconstruct};
+use crate::calibration::{CalibrationSet, Levels, Moments, Provenance, Samples, absorb_biases, calibrate, equalize, observers};
+use crate::distillation::{self, Corrections, Lesson, Rates, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, verify};
 use crate::error::{Error, Result};
 use crate::execution::{self, observe};
@@ -30,6 +30,7 @@ pub struct Config {
     pub exclude: Vec<String>,
     /// Whether channels are brought to like ranges before ranges are found.
     pub equalize: bool,
+    pub corrections: Corrections,
     pub input_range: InputRange,
     /// Images to synthesize, or to take of those given; chosen from the model if not said.
     pub images: Option<usize>,
@@ -126,9 +127,14 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
     let assessment = assess_or_note(&teacher, &set, config, progress);
     let (set, held_out) = hold_out(&set);
+    let mut moments = Moments::of_batch_norms(&teacher);
     prepare(&mut teacher)?;
     if config.equalize {
-        equalize(&mut teacher, &set, Levels::of(&config.widths), &config.execution)?;
+        equalize(&mut teacher, &set, Levels::of(&config.widths), &mut moments, &config.execution)?;
+    }
+    if config.corrections.absorb_bias {
+        let count = absorb_biases(&mut teacher, &set, &mut moments, &config.execution)?;
+        progress.note(&format!("{count} channels gave what they always have to the biases behind them"));
     }
     let plan = plan_for(&mut teacher, config)?;
     let name = config.observer.as_deref().unwrap_or("mse");
@@ -136,9 +142,10 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
     let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), input_range, &config.execution, progress)?;
     let mut graph = teacher.clone();
-    let student = insert(&mut graph, &plan, &ranges)?;
+    let mut student = insert(&mut graph, &plan, &ranges)?;
+    config.corrections.add_biases(&mut graph, &mut student);
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
-    let summary = tune(lesson, &mut graph, &budget, config, progress)?;
+    let summary = tune(lesson, &mut graph, &moments, &budget, config, progress)?;
     seal(&mut graph, &plan, &student)?;
     let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
     let mut quantized = model.with_graph(graph);
@@ -155,10 +162,11 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs, assessment })
 }
 
-/// Tunes the student: block by block first where its integers are of 4 bits, then as a whole.
+/// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.
 fn tune(
     lesson: Lesson<'_>,
     graph: &mut Graph,
+    moments: &Moments,
     budget: &Budget,
     config: &Config,
     progress: &dyn Progress,
@@ -167,6 +175,7 @@ fn tune(
     let reconstruct_steps = config.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
     let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
     if lesson.set.len() < 16 {
+        correct(lesson, graph, moments, config.corrections, &config.execution, progress)?;
         if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
             progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", lesson.set.len()));
         }
@@ -183,6 +192,8 @@ fn tune(
             ));
         }
     }
+    let corrections = if reconstruct_steps > 0 { config.corrections.after_reconstruction(progress) } else { config.corrections };
+    correct(lesson, graph, moments, corrections, &config.execution, progress)?;
     if steps == Steps::Exactly(0) {
         return Ok(None);
     }

@@ -209,6 +209,8 @@ fn flags_of_one_precision_are_refused_with_another() {
         ("int8", "--all-layers", "--precision w4a8 or w4a4"),
         ("w8a16", "--all-layers", "--precision w4a8 or w4a4"),
         ("w4a4", "--fp16-io", "--precision fp16"),
+        ("fp16", "--absorb-bias", "--absorb-bias is for integers"),
+        ("fp16", "--bias-correction=empirical", "--bias-correction is for integers"),
     ];
     for (precision, flag, says) in cases {
         let run = run(&["quantize", "m.onnx", "-o", "q.onnx", "--precision", precision, flag], place.path());

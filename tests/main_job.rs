@@ -94,6 +94,26 @@ fn without_a_terminal_progress_is_one_line_for_each_tenth() {
 }
 
 #[test]
+fn corrections_bring_an_untuned_narrow_network_nearer() {
+    let place = TempDir::new().unwrap();
+    let sqnr = |flags: &[&str]| {
+        let job = ["quantize", RESNET, "-o", "q.onnx", "-f", "--json", "-n", "96", "--steps", "20", "--no-distill", "--precision", "w4a8"];
+        let report = json(&succeed(place.path(), &[&job[..], flags].concat()));
+        report["comparison"]["outputs"][0]["sqnr_db"].as_f64().unwrap()
+    };
+    let plain = sqnr(&["--rounding", "nearest"]);
+    let cases: [&[&str]; 3] = [
+        &["--rounding", "squant"],
+        &["--rounding", "nearest", "--bias-correction", "analytic"],
+        &["--rounding", "nearest", "--bias-correction", "empirical"],
+    ];
+    for flags in cases {
+        let corrected = sqnr(flags);
+        assert!(corrected > plain + 1.0, "{flags:?}: {corrected} dB, {plain} dB without");
+    }
+}
+
+#[test]
 fn a_synthesized_set_is_taken_back() {
     let place = TempDir::new().unwrap();
     let report = json(&succeed(place.path(), &["synthesize", RESNET, "-o", "images", "-n", "24", "--steps", "3", "--json"]));

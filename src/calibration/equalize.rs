@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::CalibrationSet;
+use super::{CalibrationSet, Moments};
 use crate::error::Result;
 use crate::execution::{self, observe};
 use crate::graph::{Graph, NodeId, ValueId};
@@ -41,14 +41,21 @@ const EXPONENTS: usize = 11;
 const MOST: f64 = 1e3;
 
 /// Scales the channels of every seam of `graph` so that the error expected of quantizing them on `set`, one scale per
-/// activation and one per output channel of weights, is least. The function stays. Returns how many seams were scaled.
+/// activation and one per output channel of weights, is least. The function stays; `moments` follow.
+/// Returns how many seams were scaled.
 ///
 /// Where DFQ (Nagel et al. 2019, arXiv:1906.04721) makes ranges of weights alike for one scale per weight tensor, this
 /// weighs the activation's error against the weights', as their scale is per channel.
 ///
 /// # Errors
 /// If the values at the seams cannot be computed.
-pub fn equalize(graph: &mut Graph, set: &CalibrationSet, levels: Levels, config: &execution::Config) -> Result<usize> {
+pub fn equalize(
+    graph: &mut Graph,
+    set: &CalibrationSet,
+    levels: Levels,
+    moments: &mut Moments,
+    config: &execution::Config,
+) -> Result<usize> {
     let seams = find_seams(graph);
     let channels = observe_channels(graph, &seams, set, config)?;
     let mut count = 0;
@@ -56,6 +63,7 @@ pub fn equalize(graph: &mut Graph, set: &CalibrationSet, levels: Levels, config:
         let readers: Vec<Reader> = seam.consumers.iter().filter_map(|id| Reader::of(graph, *id, &channels)).collect();
         if let Some(factors) = best_factors(&channels, &readers, levels) {
             scale_seam(graph, seam, &factors);
+            moments.scale(seam.made, &factors);
             count += 1;
         }
     }
@@ -182,6 +190,7 @@ fn factors(channels: &[Channel], widths: &[f64], a: f64, b: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::Normal;
     use crate::graph::sketch::{Sketch, assert_same_function, noise};
     use crate::ops::Attributes;
 
@@ -200,10 +209,16 @@ mod tests {
             reach.clone().fold(0.0, f64::max) / reach.fold(f64::INFINITY, f64::min)
         };
         let levels = Levels { activation: 255.0, weight: 127.0 };
-        assert_eq!(equalize(&mut graph, &set, levels, &config).unwrap(), 2);
+        let mut moments = Moments::default();
+        moments.set(seams[0].made, vec![Normal { mean: 1.0, deviation: 2.0 }; 8]);
+        assert_eq!(equalize(&mut graph, &set, levels, &mut moments, &config).unwrap(), 2);
         assert_same_function(&before, &graph);
+        let of = |graph: &Graph| observe_channels(graph, &seams, &set, &config).unwrap()[0].clone();
+        for (normal, (after, before)) in moments.of(seams[0].made).unwrap().iter().zip(of(&graph).iter().zip(&of(&before))) {
+            assert!((normal.mean * before.reach / after.reach - 1.0).abs() < 1e-4 && normal.deviation == 2.0 * normal.mean);
+        }
         // The depthwise convolution has a scale per channel: nothing stands against full equality.
         assert!(spread(&before, 0) > 100.0 && spread(&graph, 0) < 1.01, "{} {}", spread(&before, 0), spread(&graph, 0));
-        assert_eq!(equalize(&mut graph.clone(), &set, levels, &config).unwrap(), 0);
+        assert_eq!(equalize(&mut graph.clone(), &set, levels, &mut Moments::default(), &config).unwrap(), 0);
     }
 }

@@ -1,9 +1,11 @@
 //! Images in, ranges out.
 
+mod absorb;
 mod calibrate;
 mod equalize;
 mod files;
 pub mod histogram;
+mod moments;
 mod numpy;
 pub mod observer;
 pub mod observers;
@@ -12,9 +14,11 @@ mod pictures;
 mod set;
 mod write;
 
+pub use absorb::absorb_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use equalize::{Levels, equalize};
 pub use files::{ExpectedInput, read_set};
+pub use moments::{Moments, Normal};
 pub use patches::{Patches, patches};
 pub use pictures::Bounds;
 pub use set::{CalibrationSet, Provenance, Samples};

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::method::MethodArguments;
@@ -95,6 +96,17 @@ pub fn number_parser(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, Stri
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {least} to {most}")),
     }
+}
+
+/// A clap parser of the names of `all`.
+pub fn choice_parser<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+    description: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let values = all.iter().map(|choice| PossibleValue::new(name(*choice)).help(description(*choice)));
+    PossibleValuesParser::new(values)
+        .try_map(move |text: String| all.iter().copied().find(|choice| name(*choice) == text).ok_or("unknown name"))
 }
 
 /// Shape that the user gives to an input.

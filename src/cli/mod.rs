@@ -2,6 +2,7 @@
 
 mod arguments;
 mod compare;
+mod corrections;
 mod crash;
 mod inspect;
 mod method;

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
-use super::arguments::{ImageArguments, InputShape, count_parser};
+use super::arguments::{ImageArguments, InputShape, choice_parser, count_parser};
+use super::corrections::CorrectionArguments;
 use super::output::{check_output, print, print_json, to_json, write_file};
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
 use super::{Context, Outcome, recipe, work};
 use crate::calibration::observers;
+use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
 use crate::pipeline;
@@ -92,12 +94,6 @@ fn target_names() -> PossibleValuesParser {
     targets::all().into_iter().map(|target| PossibleValue::new(target.name).help(target.description)).into()
 }
 
-fn objective_parser() -> impl TypedValueParser<Value = Objective> {
-    let values = Objective::ALL.map(|objective| PossibleValue::new(objective.name()).help(objective.description()));
-    let find = |name: String| Objective::ALL.into_iter().find(|objective| objective.name() == name).ok_or("unknown objective");
-    PossibleValuesParser::new(values).try_map(find)
-}
-
 fn observer_names() -> PossibleValuesParser {
     observers::all().iter().map(|observer| observer.name()).into()
 }
@@ -122,7 +118,7 @@ pub struct QuantizeArguments {
     #[arg(long, default_value = targets::all()[0].name, value_parser = target_names())]
     pub target: String,
     /// What to run on integers; weights are stored in 8 bits either way
-    #[arg(long, default_value = Objective::ALL[0].name(), value_parser = objective_parser())]
+    #[arg(long, default_value = Objective::ALL[0].name(), value_parser = choice_parser(&Objective::ALL, Objective::name, Objective::description))]
     pub objective: Objective,
     /// Images to calibrate on instead of synthesized ones: a folder of `zeroq synthesize`, a folder of PNG or JPEG pictures,
     /// a .safetensors, .npy or .npz
@@ -143,6 +139,8 @@ pub struct QuantizeArguments {
     /// Do not bring channels to like ranges first, which leaves the float function as it is
     #[arg(long)]
     pub no_equalize: bool,
+    #[command(flatten)]
+    pub corrections: CorrectionArguments,
     /// How ranges are found
     #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
     pub observer: String,
@@ -182,6 +180,7 @@ pub struct QuantizeRequest {
     pub distill_steps: Option<usize>,
     pub reconstruct_steps: Option<usize>,
     pub equalize: bool,
+    pub corrections: Corrections,
     pub observer: String,
     pub exclude: Vec<String>,
     pub seed: u64,
@@ -204,6 +203,7 @@ impl QuantizeRequest {
             observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
             equalize: self.equalize,
+            corrections: self.corrections,
             input_range: self.input_range.clone(),
             images: self.images,
             steps: self.steps,
@@ -234,6 +234,7 @@ impl QuantizeArguments {
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
             reconstruct_steps: if self.no_distill { Some(0) } else { self.reconstruct_steps },
             equalize: !self.no_equalize,
+            corrections: self.corrections.corrections(self.no_distill || matches!(self.precision, Precision::W4a8 | Precision::W4a4)),
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),
             all_layers: self.all_layers,
@@ -250,6 +251,9 @@ impl QuantizeArguments {
         }
         if self.fp16_io && self.precision != Precision::Fp16 {
             return Err(Error::Usage("--fp16-io needs --precision fp16".into()));
+        }
+        if self.precision == Precision::Fp16 {
+            self.corrections.check_fp16()?;
         }
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));

@@ -4,7 +4,11 @@
 //! teacher's; quantizers pass gradients straight through (Esser et al. 2020, LSQ, arXiv:1902.08153, for scales).
 //! Part of the images is held out and decides which state is kept, so that tuning never makes the student worse there.
 
+mod bias_correction;
 mod blocks;
+#[cfg(test)]
+mod correction_tests;
+mod corrections;
 mod pairs;
 mod parameters;
 mod reconstruct;
@@ -21,6 +25,7 @@ use crate::execution::adam::Moment;
 use crate::graph::Graph;
 use crate::progress::Progress;
 use crate::synthesis::input::Input;
+pub use corrections::{BiasCorrection, Corrections, Rounding, correct};
 use pairs::find_pairs;
 pub use parameters::Rates;
 pub use reconstruct::{Reconstruction, reconstruct};

@@ -51,6 +51,15 @@ impl Conv {
         SlidingForm { kernel_shape, strides, dilations, pads, auto_pad: *auto_pad }.resolve(kernel)
     }
 
+    /// Whether zeros may stand around the input of weights with spatial sizes `kernel`.
+    pub fn is_padded(&self, kernel: &[usize]) -> bool {
+        match self.auto_pad {
+            AutoPad::NotSet => self.pads.iter().any(|pad| *pad > 0),
+            AutoPad::SameUpper | AutoPad::SameLower => kernel.iter().any(|size| *size > 1),
+            AutoPad::Valid => false,
+        }
+    }
+
     pub fn write(&self) -> Attributes {
         let mut attributes = Attributes::default().int("group", self.group as i64);
         let lists =

@@ -53,6 +53,15 @@ impl Window {
         Ok(Window { kernel, strides, padding, ceil_mode })
     }
 
+    /// Whether zeros may stand around the input.
+    pub fn is_padded(&self) -> bool {
+        match &self.padding {
+            Padding::Explicit(pads) => self.ceil_mode || pads.iter().any(|pad| *pad > 0),
+            Padding::SameUpper | Padding::SameLower => true,
+            Padding::Valid => false,
+        }
+    }
+
     pub fn attributes(&self) -> Attributes {
         let attributes = Attributes::default().sizes("kernel_shape", &self.kernel).sizes("strides", &self.strides);
         let attributes = match &self.padding {

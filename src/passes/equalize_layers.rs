@@ -15,6 +15,8 @@ pub struct Seam {
     pub made: ValueId,
     /// What the first consumer reads.
     pub value: ValueId,
+    /// The functions between.
+    pub between: Vec<NodeId>,
     pub consumers: Vec<NodeId>,
     pub channels: usize,
 }
@@ -39,7 +41,7 @@ impl Search<'_> {
             self.own_constant(bias)?;
         }
         let (mut open, mut readers, mut seen) = (vec![node.output(0)?], Vec::new(), HashSet::new());
-        let mut value = None;
+        let (mut value, mut between) = (None, Vec::new());
         while let Some(next) = open.pop() {
             if self.graph.is_output(next) || self.consumers[next.0 as usize].is_empty() {
                 return None;
@@ -51,13 +53,14 @@ impl Search<'_> {
                     value.get_or_insert(next);
                 } else if *index == 0 && self.is_homogeneous(node) {
                     open.push(node.output(0)?);
+                    between.push(*reader);
                 } else {
                     return None;
                 }
             }
         }
         readers.sort_unstable();
-        Some(Seam { producer: id, made: node.output(0)?, value: value?, consumers: readers, channels })
+        Some(Seam { producer: id, made: node.output(0)?, value: value?, between, consumers: readers, channels })
     }
 
     /// A float constant that nobody else reads.

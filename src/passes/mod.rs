@@ -1,5 +1,6 @@
 //! Rewrites of graphs. Each keeps the FP32 function; after each, `graph::check` holds.
 
+mod absorb_bias;
 mod batch_norm_statistics;
 mod bind_shapes;
 mod eliminate_identities;
@@ -19,6 +20,7 @@ mod upgrade_opset;
 use crate::error::Result;
 use crate::graph::{Graph, check};
 
+pub use absorb_bias::{absorb_bias, can_absorb_bias, weighted_sums};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;

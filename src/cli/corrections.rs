@@ -1,0 +1,43 @@
+//! Flags that say what is corrected before the quantized model is tuned.
+
+use clap::Args;
+
+use super::arguments::choice_parser;
+use crate::distillation::{BiasCorrection, Corrections, Rounding};
+use crate::error::{Error, Result};
+
+#[derive(Args, Clone, Debug)]
+pub struct CorrectionArguments {
+    /// Move what activations always have into the biases behind them
+    #[arg(long)]
+    pub absorb_bias: bool,
+    /// How weights are rounded that are not reconstructed [default: squant for 4 bits and with --no-distill, else nearest]
+    #[arg(long, value_parser = choice_parser(&Rounding::ALL, Rounding::name, Rounding::description))]
+    pub rounding: Option<Rounding>,
+    /// Where biases get the mean errors from that they make up for
+    #[arg(long, default_value = BiasCorrection::None.name(), value_parser = choice_parser(&BiasCorrection::ALL, BiasCorrection::name, BiasCorrection::description))]
+    pub bias_correction: BiasCorrection,
+}
+
+impl CorrectionArguments {
+    /// # Errors
+    /// If what only integers need is asked for.
+    pub fn check_fp16(&self) -> Result<()> {
+        if self.absorb_bias {
+            return Err(Error::Usage("--absorb-bias is for integers, not for --precision fp16".into()));
+        }
+        if self.rounding.is_some() {
+            return Err(Error::Usage("--rounding is for integers, not for --precision fp16".into()));
+        }
+        if self.bias_correction != BiasCorrection::None {
+            return Err(Error::Usage("--bias-correction is for integers, not for --precision fp16".into()));
+        }
+        Ok(())
+    }
+
+    /// What was asked for; `rough` where weights are of 4 bits or not tuned.
+    pub fn corrections(&self, rough: bool) -> Corrections {
+        let rounding = self.rounding.unwrap_or(if rough { Rounding::Squant } else { Rounding::Nearest });
+        Corrections { absorb_bias: self.absorb_bias, rounding, bias: self.bias_correction }
+    }
+}
