@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use zeroq::calibration::{calibrate, observers};
-use zeroq::distillation::{self, Lesson, Rates, Steps, distill};
+use zeroq::distillation::{self, Lesson, Steps, distill};
 use zeroq::emit::insert;
 use zeroq::execution;
 use zeroq::graph::{Graph, sketch};
@@ -98,8 +98,7 @@ fn distillation_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duratio
         range: PixelRange::imagenet(),
     });
     let inputs: Vec<Input> = inputs.collect();
-    let config =
-        distillation::Config { steps: Steps::Exactly(steps + 1), batch: images, seed: 0, rates: Rates::default(), execution: config };
+    let config = distillation::Config { steps: Steps::Exactly(steps + 1), batch: images, execution: config, ..Default::default() };
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
     distill(lesson, &mut student_graph, &config, &clock).unwrap();
     clock.durations()

@@ -181,10 +181,10 @@ fn tune(
         }
         return Ok(None);
     }
-    let tuning =
-        distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, rates: Rates::default(), execution: config.execution };
+    let tuning = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, execution: config.execution, ..Default::default() };
     if reconstruct_steps > 0 {
-        let tuning = distillation::Config { steps: Steps::Exactly(reconstruct_steps), batch: 2 * DISTILL_BATCH, ..tuning.clone() };
+        let steps = Steps::Exactly(reconstruct_steps);
+        let tuning = distillation::Config { steps, batch: 2 * DISTILL_BATCH, rates: Rates::BLOCK, ..tuning.clone() };
         let Reconstruction { blocks, better, .. } = reconstruct(lesson, graph, &tuning, progress)?;
         if better < blocks {
             progress.note(&format!(

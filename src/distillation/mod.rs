@@ -9,9 +9,11 @@ mod blocks;
 #[cfg(test)]
 mod correction_tests;
 mod corrections;
+mod measure;
 mod pairs;
 mod parameters;
 mod reconstruct;
+mod sampling;
 mod soften;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crate::progress::Progress;
 use crate::synthesis::input::Input;
 pub use corrections::{BiasCorrection, Corrections, Rounding, correct};
 use pairs::find_pairs;
+pub use pairs::{LayerShares, Losses, OutputMeasure};
 pub use parameters::Rates;
 pub use reconstruct::{Reconstruction, reconstruct};
 use trainer::{Goal, Trainer};
@@ -70,9 +73,20 @@ pub struct Config {
     pub steps: Steps,
     /// Samples per step.
     pub batch: usize,
+    /// Part of the samples that are mixed with another one.
+    pub mixed: f32,
+    pub losses: Losses,
     pub seed: u64,
     pub rates: Rates,
     pub execution: execution::Config,
+}
+
+impl Default for Config {
+    /// The least that can be done: one step.
+    fn default() -> Self {
+        let (losses, execution) = (Losses::default(), execution::Config::default());
+        Config { steps: Steps::Exactly(1), batch: 16, mixed: 0.0, losses, seed: 0, rates: Rates::WHOLE, execution }
+    }
 }
 
 /// What distillation did. Losses are noise-to-signal ratios averaged over layers and outputs, on held-out samples.
@@ -101,7 +115,7 @@ pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress:
         return Err(Error::Data("distillation needs at least two samples and one step".into()));
     }
     let (train, check) = hold_out(set);
-    let pairs = find_pairs(teacher, graph, student, &check, &config.execution)?;
+    let pairs = find_pairs(teacher, graph, student, &check, config.losses, &config.execution)?;
     if pairs.is_empty() {
         return Err(Error::Internal("no layer of the student can be held against the teacher".into()));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::measure::Measure;
 use crate::calibration::CalibrationSet;
 use crate::emit::Student;
 use crate::error::Result;
@@ -17,8 +18,42 @@ pub struct Pair {
     pub teacher: ValueId,
     /// Share in the loss; the shares of all pairs add up to 1.
     pub share: f64,
-    /// Mean over the samples of Σ (teacher − its mean)²: what makes errors of different values comparable.
-    pub energy: f64,
+    pub measure: Measure,
+}
+
+/// What is held against the teacher, and how much of it counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Losses {
+    pub outputs: OutputMeasure,
+    pub layers: LayerShares,
+}
+
+/// How outputs are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputMeasure {
+    /// By their noise-to-signal ratio.
+    #[default]
+    Noise,
+    /// Scores of classes by their Kullback-Leibler divergence; other outputs as above.
+    Divergence,
+}
+
+/// What share the layers have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerShares {
+    #[default]
+    Even,
+    /// The k-th of n counts 2k / (n + 1) times the mean.
+    ///
+    /// Paper: Haroush et al. 2020 (The Knowledge Within), arXiv:1912.01274, and its code.
+    Depth,
+}
+
+impl Pair {
+    /// Its energy is still to be measured.
+    fn noise(student: ValueId, teacher: ValueId, share: f64) -> Self {
+        Pair { student, teacher, share, measure: Measure::Noise { energy: 0.0 } }
+    }
 }
 
 /// How much of the loss is the outputs'; the rest is spread over the layers.
@@ -31,6 +66,7 @@ pub fn find_pairs(
     graph: &Graph,
     student: &Student,
     set: &CalibrationSet,
+    losses: Losses,
     config: &execution::Config,
 ) -> Result<Vec<Pair>> {
     let ends = ends(teacher, graph);
@@ -49,22 +85,35 @@ pub fn find_pairs(
         (ends, 0) => (1.0 / ends as f64, 0.0),
         (ends, layers) => (OUTPUT_SHARE / ends as f64, (1.0 - OUTPUT_SHARE) / layers as f64),
     };
-    let pair = |(student, teacher): (ValueId, ValueId), share| Pair { student, teacher, share, energy: 0.0 };
-    let mut pairs: Vec<Pair> = ends.into_iter().map(|ends| pair(ends, end_share)).collect();
-    pairs.extend(layers.into_iter().map(|value| pair((value, value), layer_share)));
+    let count = layers.len() as f64;
+    let share = |index: usize| match losses.layers {
+        LayerShares::Even => layer_share,
+        LayerShares::Depth => layer_share * 2.0 * (index as f64 + 1.0) / (count + 1.0),
+    };
+    let mut pairs: Vec<Pair> = ends.into_iter().map(|(student, teacher)| Pair::noise(student, teacher, end_share)).collect();
+    for pair in pairs.iter_mut().filter(|pair| losses.outputs == OutputMeasure::Divergence && holds_scores(teacher, pair.teacher)) {
+        pair.measure = Measure::Divergence;
+    }
+    pairs.extend(layers.into_iter().enumerate().map(|(index, value)| Pair::noise(value, value, share(index))));
     measured(teacher, pairs, set, config)
+}
+
+/// Whether a value is `[N, C]`: a score for each of C > 1 classes.
+fn holds_scores(graph: &Graph, value: ValueId) -> bool {
+    let shape = graph.value(value).shape.as_deref().unwrap_or_default();
+    shape.len() == 2 && shape[1].known().is_some_and(|classes| classes > 1)
 }
 
 /// `values` of student and teacher with equal shares, their energies measured on `set`.
 pub fn equal_pairs(teacher: &Graph, values: &[(ValueId, ValueId)], set: &CalibrationSet, config: &execution::Config) -> Result<Vec<Pair>> {
     let share = 1.0 / values.len().max(1) as f64;
-    let pairs = values.iter().map(|(student, teacher)| Pair { student: *student, teacher: *teacher, share, energy: 0.0 });
+    let pairs = values.iter().map(|(student, teacher)| Pair::noise(*student, *teacher, share));
     measured(teacher, pairs.collect(), set, config)
 }
 
 fn measured(teacher: &Graph, mut pairs: Vec<Pair>, set: &CalibrationSet, config: &execution::Config) -> Result<Vec<Pair>> {
     measure_energies(teacher, &mut pairs, set, config)?;
-    pairs.retain(|pair| pair.energy > 0.0 && pair.energy.is_finite());
+    pairs.retain(|pair| !matches!(pair.measure, Measure::Noise { energy } if energy <= 0.0 || !energy.is_finite()));
     Ok(pairs)
 }
 
@@ -115,7 +164,9 @@ fn measure_energies(teacher: &Graph, pairs: &mut [Pair], set: &CalibrationSet, c
         }
     })?;
     for (pair, (count, sum, squares)) in pairs.iter_mut().zip(sums) {
-        pair.energy = (squares - sum * sum / count) / set.len() as f64;
+        if let Measure::Noise { energy } = &mut pair.measure {
+            *energy = (squares - sum * sum / count) / set.len() as f64;
+        }
     }
     Ok(())
 }

@@ -23,10 +23,11 @@ pub struct Rates {
     pub rounding: f32,
 }
 
-impl Default for Rates {
-    fn default() -> Self {
-        Rates { weight: 0.05, bias: 0.005, scale: 0.003, rounding: 0.02 }
-    }
+impl Rates {
+    /// For a network as a whole. Five times as much makes weights and scales swing between levels until the rates fall.
+    pub const WHOLE: Rates = Rates { weight: 0.01, bias: 0.001, scale: 0.0006, rounding: 0.02 };
+    /// For one block at a time, in few steps.
+    pub const BLOCK: Rates = Rates { bias: 0.005, scale: 0.003, ..Rates::WHOLE };
 }
 
 enum Move {

@@ -46,10 +46,9 @@ pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Stud
         let (Some(base), Some(variable)) = (base.and_then(numbers), numbers(soft_weight.value)) else {
             return Err(Error::Internal("a rounded weight is lost".into()));
         };
-        let shape = soft.constant(soft_weight.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
         let levels: Vec<f32> = base.iter().zip(&variable).map(|(base, v)| base + if *v >= 0.0 { 1.0 } else { 0.0 }).collect();
         graph.set_constant(weight.scale, scale);
-        weight.set_levels(graph, &levels, &shape);
+        weight.set_levels(graph, &levels)?;
     }
     let others = student.activations.iter().map(|activation| activation.scale).chain(student.biases.iter().map(|bias| bias.value));
     for value in others {

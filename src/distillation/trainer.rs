@@ -1,11 +1,13 @@
 //! Steps of a student toward its teacher.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use super::pairs::Pair;
 use super::parameters::{Parameters, Snapshot};
+use super::sampling::{Sampler, View};
 use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
@@ -13,10 +15,10 @@ use crate::execution::adam::Moment;
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
-use crate::ops::operator::{Gradient, Layout};
+use crate::ops::operator::Gradient;
 use crate::passes::single_sample;
 use crate::random::Random;
-use crate::synthesis::input::{Augmentation, Input};
+use crate::synthesis::input::Input;
 
 /// Groups of samples whose gradients are summed apart and then in order: part of the result, not of the machine.
 const GROUPS: usize = 8;
@@ -29,16 +31,10 @@ pub struct Trainer {
     parameters: Parameters,
     /// The state of all QuantizationDrops.
     drop_state: Option<ValueId>,
-    batch: usize,
     isa: Isa,
     groups: Vec<Group>,
     inputs: Vec<Input>,
-    /// Where each element of a tape's input comes from in a row-major sample, per input: as it is, and augmented.
-    plain: Vec<Vec<u32>>,
-    views: Vec<Vec<u32>>,
-    random: Random,
-    /// Samples that are still to be seen before all have been.
-    order: Vec<usize>,
+    sampler: Sampler,
 }
 
 /// What a trainer works toward.
@@ -53,6 +49,7 @@ struct Group {
     student: Lane,
     gradients: SharedGradients,
     loss: f64,
+    places: Vec<u32>,
 }
 
 impl Trainer {
@@ -70,30 +67,19 @@ impl Trainer {
         let request = Request { targets: &[], seeds: &seeds, input_gradients: false, parameters: &values, isa };
         let tape = Tape::compile(&single_sample(graph)?, &request)?;
         let parameters = Parameters::new(&tape, graph, student, config.rates);
-        let group = |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0 };
+        let group =
+            |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0, places: Vec::new() };
         let groups = (0..GROUPS.min(config.batch)).map(group).collect();
-        let plain = inputs.iter().enumerate().map(|(index, input)| {
-            let mut view = vec![0; input.len()];
-            input.view(Augmentation::default(), &Layout::row_major(&input.shape), tape.input_layout(index), &mut view);
-            view
-        });
-        let plain: Vec<Vec<u32>> = plain.collect();
-        let (inputs, views) = (inputs.to_vec(), plain.clone());
-        let (batch, random, order) = (config.batch, Random::new(config.seed, stream), Vec::new());
-        Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, batch, isa, groups, inputs, plain, views, random, order })
+        let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixed);
+        Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, isa, groups, inputs: inputs.to_vec(), sampler })
     }
 
     /// One step on the next samples of `set`; returns their mean loss.
     pub fn step(&mut self, set: &CalibrationSet, moment: Moment) -> f64 {
-        if self.order.len() < self.batch {
-            self.order = self.random.permutation(set.len());
-        }
-        let batch = self.order.split_off(self.order.len().saturating_sub(self.batch));
-        let random = &mut self.random;
-        let augmentation = Augmentation { flip: random.below(2) == 1, shift: (random.below(5) as isize - 2, random.below(5) as isize - 2) };
-        let state = random.below(1 << 20) as f32;
+        let batch = self.sampler.next(set);
+        let state = self.sampler.state();
         self.set_drop_state(state);
-        self.step_on(set, &batch, augmentation, moment)
+        self.step_on(set, &batch, moment)
     }
 
     fn set_drop_state(&mut self, state: f32) {
@@ -105,17 +91,14 @@ impl Trainer {
         }
     }
 
-    fn step_on(&mut self, set: &CalibrationSet, batch: &[usize], augmentation: Augmentation, moment: Moment) -> f64 {
+    fn step_on(&mut self, set: &CalibrationSet, batch: &[View], moment: Moment) -> f64 {
         let share = batch.len().div_ceil(self.groups.len());
-        for (index, (input, view)) in self.inputs.iter().zip(&mut self.views).enumerate() {
-            input.view(augmentation, &Layout::row_major(&input.shape), self.student.input_layout(index), view);
-        }
-        let (teacher, student, pairs, views) = (&self.teacher, &self.student, &self.pairs, &self.views);
+        let (teacher, student, pairs, inputs) = (&self.teacher, &self.student, &self.pairs, &self.inputs);
         self.groups.par_iter_mut().zip(batch.par_chunks(share)).for_each(|(group, samples)| {
             group.gradients = student.shared_gradients();
             group.loss = 0.0;
-            for sample in samples {
-                group.load(teacher, student, set, *sample, views);
+            for view in samples {
+                group.load(teacher, student, set, view, inputs);
                 group.run(teacher, student, pairs, Some(1.0 / batch.len() as f64));
             }
         });
@@ -131,11 +114,11 @@ impl Trainer {
         self.set_drop_state(-1.0);
         let samples: Vec<usize> = (0..set.len()).collect();
         let share = samples.len().div_ceil(self.groups.len());
-        let (teacher, student, pairs, views) = (&self.teacher, &self.student, &self.pairs, &self.plain);
+        let (teacher, student, pairs, inputs) = (&self.teacher, &self.student, &self.pairs, &self.inputs);
         self.groups.iter_mut().for_each(|group| group.loss = 0.0);
         self.groups.par_iter_mut().zip(samples.par_chunks(share)).for_each(|(group, samples)| {
             for sample in samples {
-                group.load(teacher, student, set, *sample, views);
+                group.load(teacher, student, set, &View::plain(*sample), inputs);
                 group.run(teacher, student, pairs, None);
             }
         });
@@ -162,12 +145,11 @@ impl Trainer {
 }
 
 impl Group {
-    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, sample: usize, views: &[Vec<u32>]) {
-        for (index, view) in views.iter().enumerate() {
-            let elements = set.inputs[index].sample(sample);
-            for memory in [teacher.input_mut(&mut self.teacher, index), student.input_mut(&mut self.student, index)] {
-                memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
-            }
+    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, view: &View, inputs: &[Input]) {
+        for (index, input) in inputs.iter().enumerate() {
+            let memory = student.input_mut(&mut self.student, index);
+            view.load(set, index, input, student.input_layout(index), &mut self.places, memory);
+            teacher.input_mut(&mut self.teacher, index).copy_from_slice(memory);
         }
     }
 
@@ -178,29 +160,17 @@ impl Group {
         let lane = &self.teacher;
         let wanted = |pair: &Pair| teacher.read(lane, pair.teacher).unwrap_or_default();
         let Some(weight) = weight else {
-            for pair in pairs {
-                let found = student.read(&self.student, pair.student).unwrap_or_default();
-                self.loss += pair.share * squared_error(found, wanted(pair)) / pair.energy;
-            }
+            let found = |pair: &Pair| student.read(&self.student, pair.student).unwrap_or_default();
+            self.loss += pairs.iter().map(|pair| pair.loss(found(pair), wanted(pair))).sum::<f64>();
             return;
         };
-        let losses: Vec<std::sync::atomic::AtomicU64> = pairs.iter().map(|_| 0.into()).collect();
+        let losses: Vec<AtomicU64> = pairs.iter().map(|_| 0.into()).collect();
         let seed = |index: usize, found: &[f32], gradient: &mut Gradient<'_>| {
             let pair = &pairs[index];
-            let wanted = wanted(pair);
-            let loss = pair.share * squared_error(found, wanted) / pair.energy;
-            losses[index].store(loss.to_bits(), std::sync::atomic::Ordering::Relaxed);
-            let factor = (2.0 * weight * pair.share / pair.energy) as f32;
-            for ((target, found), wanted) in gradient.open().iter_mut().zip(found).zip(wanted) {
-                *target += factor * (found - wanted);
-            }
+            losses[index].store(pair.loss(found, wanted(pair)).to_bits(), Ordering::Relaxed);
+            pair.add_gradient(weight, found, wanted(pair), gradient.open());
         };
         student.backward(&mut self.student, &mut self.gradients, &seed);
-        self.loss += losses.iter().map(|loss| f64::from_bits(loss.load(std::sync::atomic::Ordering::Relaxed))).sum::<f64>();
+        self.loss += losses.iter().map(|loss| f64::from_bits(loss.load(Ordering::Relaxed))).sum::<f64>();
     }
-}
-
-fn squared_error(found: &[f32], wanted: &[f32]) -> f64 {
-    let chunks = found.chunks(256).zip(wanted.chunks(256));
-    chunks.map(|(found, wanted)| f64::from(found.iter().zip(wanted).map(|(a, b)| (a - b) * (a - b)).sum::<f32>())).sum()
 }

@@ -9,6 +9,9 @@ use crate::ops::QuantizeLinear;
 use crate::quantization::squant;
 use crate::tensor::{DataType, TensorData};
 
+/// How far from its level, in steps, a weight may lie that must round to it, whatever float32 makes of it.
+const WITHIN: f32 = 0.45;
+
 impl TunedWeight {
     /// The QuantizeLinear among the `readers` of the weight, and what it makes of it.
     ///
@@ -54,12 +57,19 @@ impl TunedWeight {
         data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))
     }
 
-    /// Makes the weight `levels` × s.
-    pub fn set_levels(&self, graph: &mut Graph, levels: &[f32], shape: &[usize]) {
+    /// Makes the weight round to `levels`: where it does not yet, it moves as far as [`WITHIN`] of its level, so that tuning
+    /// can still take it back.
+    ///
+    /// # Errors
+    /// As [`TunedWeight::levels`].
+    pub fn set_levels(&self, graph: &mut Graph, levels: &[f32]) -> Result<()> {
+        let (found, shape) = self.levels(graph)?;
         let scales = graph.constant(self.scale).and_then(TensorData::to_f32).unwrap_or_default();
-        let channel = self.channel_of(shape, scales.len());
-        let elements = levels.iter().enumerate().map(|(index, level)| level * scales[channel(index)]).collect();
-        graph.set_constant(self.value, TensorData::new(shape, elements));
+        let channel = self.channel_of(&shape, scales.len());
+        let moved = |(index, (found, level)): (usize, (&f32, &f32))| found.clamp(level - WITHIN, level + WITHIN) * scales[channel(index)];
+        let elements = found.iter().zip(levels).enumerate().map(moved).collect();
+        graph.set_constant(self.value, TensorData::new(&shape, elements));
+        Ok(())
     }
 
     /// Which of `scales` scales an element of the weight has.
@@ -69,7 +79,7 @@ impl TunedWeight {
     }
 }
 
-/// Moves every weight to a level of its quantizer, the weights of each output together, so that their errors cancel in what
+/// Makes every weight round to a level of its quantizer, the weights of each output together, so that their errors cancel in what
 /// they compute. See [`squant::round_output`].
 ///
 /// # Errors
@@ -91,7 +101,7 @@ pub fn balance_weights(graph: &mut Graph, student: &Student) -> Result<()> {
         for (places, row) in places.iter().zip(rows) {
             places.iter().zip(row).for_each(|(index, level)| levels[*index] = level);
         }
-        weight.set_levels(graph, &levels, &shape);
+        weight.set_levels(graph, &levels)?;
     }
     Ok(())
 }
