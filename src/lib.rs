@@ -4,8 +4,9 @@
 //! `onnx` reads a file into a [`graph`] of [`ops`], `passes` rewrite it, [`execution`] runs it forward and backward,
 //! `synthesis` makes images from BatchNorm statistics, [`calibration`] collects ranges, [`quantization`] decides what
 //! becomes an integer, `emit` writes that into the graph, `distillation` tunes it against the original, and
-//! `evaluation` compares the two. `pipeline` is that story on one page; `cli` is the program around it.
+//! `evaluation` compares the two. `pipeline` is that story on one page, `autotune` the measured choice in its middle; `cli` is the program around it.
 
+pub mod autotune;
 pub mod calibration;
 pub mod cli;
 pub mod distillation;

@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 
-use crate::calibration::{CalibrationSet, Levels, Moments, Provenance, Samples, absorb_biases, calibrate, equalize, observers};
+use crate::autotune::{self, Bench, Cut, autotune};
+use crate::calibration::{CalibrationSet, Levels, Moments, Provenance, Samples, absorb_biases, calibrate, equalize, magnitudes, observers};
 use crate::distillation::{self, Corrections, Lesson, Rates, Reconstruction, Steps, correct, distill, reconstruct};
-use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, verify};
+use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, to_qoperator, verify};
 use crate::error::{Error, Result};
-use crate::execution::{self, observe};
-use crate::graph::{Graph, ValueId, known_shape};
+use crate::evaluation::Trial;
+use crate::execution;
+use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::passes::{macs, pad_channels, prepare, simplify, single_sample, upgrade_opset};
+use crate::passes::{macs, prepare, simplify, single_sample, upgrade_opset};
 use crate::progress::Progress;
-use crate::quantization::{KernelForecast, Objective, QuantPlan, Target, Width, Widths};
-use crate::quantization::{costs, faster_in_float, plan_around, set_widths, target::Placement};
+use crate::quantization::{Format, KernelForecast, Objective, Placement, QuantPlan, Target, Width, Widths, set_widths};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::method::Method;
 use crate::synthesis::{self, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
-use crate::tensor::DataType;
 
 /// How to quantize to integers.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub target: Target,
     pub widths: Widths,
     pub objective: Objective,
+    /// Whether measurements decide what runs on integers, whatever the objective.
+    pub autotune: bool,
     /// Name of an observer; the first one if not given.
     pub observer: Option<String>,
     pub exclude: Vec<String>,
@@ -56,6 +58,8 @@ pub struct Quantized {
     pub model: Model,
     /// What will run as integers.
     pub kernels: Vec<KernelForecast>,
+    /// What was measured to decide that.
+    pub trials: Vec<Trial>,
     pub distillation: Option<distillation::Summary>,
     /// Samples that neither calibration nor distillation has seen.
     pub held_out: CalibrationSet,
@@ -120,6 +124,13 @@ impl Budget {
 pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Quantized> {
     let mut teacher = model.graph.clone();
     simplify(&mut teacher)?;
+    config.target.check(&teacher, &config.widths)?;
+    if config.autotune {
+        autotune::check(&config.target)?;
+    }
+    if config.target.fixed_shapes {
+        teacher = single_sample(&teacher)?;
+    }
     if !config.widths.fit_old_opsets() {
         raise_opset(&mut teacher, model.opset, &config.widths, progress)?;
     }
@@ -136,7 +147,9 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
         let count = absorb_biases(&mut teacher, &set, &mut moments, &config.execution)?;
         progress.note(&format!("{count} channels gave what they always have to the biases behind them"));
     }
-    let plan = plan_for(&mut teacher, config)?;
+    let tuned = config.autotune.then(|| measured_cut(model, &teacher, &set, config, progress)).transpose()?;
+    let (cut, chosen, trials) = tuned.map_or((None, None, Vec::new()), |(cut, name, trials)| (Some(cut), Some(name), trials));
+    let plan = plan_for(&mut teacher, cut, config, progress)?;
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
     let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
@@ -147,19 +160,26 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
     let summary = tune(lesson, &mut graph, &moments, &budget, config, progress)?;
     seal(&mut graph, &plan, &student)?;
-    let kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
+    let mut kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
+    if config.target.format == Format::QOperator {
+        to_qoperator(&mut graph, &mut kernels)?;
+    }
     let mut quantized = model.with_graph(graph);
+    if config.target.fixed_shapes {
+        quantized.declare_sizes();
+    }
     let mut more = vec![
         ("zeroq.precision", config.widths.to_string()),
         ("zeroq.target", config.target.name.to_string()),
-        ("zeroq.objective", config.objective.name().to_string()),
+        ("zeroq.objective", chosen.as_ref().map_or(config.objective.name(), |_| "autotune").to_string()),
         ("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()),
     ];
     if config.widths.all_layers {
         more.push(("zeroq.all_layers", "true".to_string()));
     }
+    more.extend(chosen.map(|name| ("zeroq.autotune", name)));
     describe(&mut quantized, model, &set.provenance, config, &more);
-    Ok(Quantized { model: quantized, kernels, distillation: summary, held_out, inputs, assessment })
+    Ok(Quantized { model: quantized, kernels, trials, distillation: summary, held_out, inputs, assessment })
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.
@@ -221,16 +241,33 @@ fn raise_opset(teacher: &mut Graph, written_in: i64, widths: &Widths, progress: 
     Ok(())
 }
 
+fn measured_cut(
+    model: &Model,
+    graph: &Graph,
+    set: &CalibrationSet,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<(Cut, String, Vec<Trial>)> {
+    let Config { target, exclude, execution, .. } = config;
+    autotune(&Bench { model, graph, target, exclude, samples: set.clone(), execution: *execution }, progress)
+}
+
 /// The plan that serves the objective; for the least latency, channels of what runs in float grow to whole blocks. Integers
 /// of other sizes than 8 bits are for size and accuracy, whatever their kernels.
-fn plan_for(teacher: &mut Graph, config: &Config) -> Result<QuantPlan> {
+fn plan_for(teacher: &mut Graph, cut: Option<Cut>, config: &Config, progress: &dyn Progress) -> Result<QuantPlan> {
     let Config { target, exclude, widths, .. } = config;
-    let objective = if *widths == Widths::INT8 { config.objective } else { Objective::Integer };
-    let float = faster_in_float(teacher, &single_sample(teacher)?, target, exclude, objective)?;
-    if objective == Objective::Latency && !float.is_empty() {
-        pad_channels(teacher, costs::BLOCK, &float.keys().copied().collect())?;
+    if cut.is_none() && config.objective != Objective::Integer && *widths == Widths::INT8 && target.costs.is_none() {
+        let (name, objective) = (target.name, config.objective.name());
+        progress.note(&format!(
+            "what operators cost on {name} was not measured: --objective {objective} is --objective integer there, all that can run on integers does"
+        ));
     }
-    let mut plan = plan_around(teacher, target, exclude, &float)?;
+    let objective = if *widths == Widths::INT8 { config.objective } else { Objective::Integer };
+    let cut = match cut {
+        Some(cut) => cut,
+        None => Cut::predicted(teacher, target, exclude, objective)?,
+    };
+    let mut plan = cut.plan(teacher, target, exclude)?;
     set_widths(teacher, &mut plan, widths);
     Ok(plan)
 }
@@ -295,7 +332,7 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
             continue;
         }
         let reason = kernel.reason.as_deref().unwrap_or("unknown");
-        if !kernel.integer && reason != NO_INTEGER_KERNEL && target.placement == Placement::Everywhere {
+        if !kernel.integer && reason != NO_INTEGER_KERNEL && target.placement != Placement::WeightedInputs {
             progress.warn(&format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
         }
     }
@@ -346,7 +383,7 @@ pub fn convert_to_float16(
     let assessment = assess_or_note(&graph, &set, config, progress);
     let (seen, held_out) = hold_out(&set);
     prepare(&mut graph)?;
-    let largest = magnitudes(&graph, &seen, config, progress)?;
+    let largest = magnitudes(&graph, &seen, &config.execution, progress)?;
     if tells_of_real_data(&set, &inputs) {
         round_to_float16(&mut graph, &seen, FLOAT16_LARGEST_ROW, &config.execution, progress)?;
     } else {
@@ -361,7 +398,7 @@ pub fn convert_to_float16(
     }
     let mut converted = model.with_graph(graph);
     describe(&mut converted, model, &set.provenance, config, &[("zeroq.precision", "fp16".to_string())]);
-    Ok(Quantized { model: converted, kernels: Vec::new(), distillation: None, held_out, inputs, assessment })
+    Ok(Quantized { model: converted, kernels: Vec::new(), trials: Vec::new(), distillation: None, held_out, inputs, assessment })
 }
 
 /// Whether what is seen on `set` goes for real data: samples that were given or matched do, procedural ones for pictures.
@@ -370,26 +407,4 @@ fn tells_of_real_data(set: &CalibrationSet, inputs: &[Input]) -> bool {
         DEAD_LEAVES => inputs.iter().all(|input| input.image_channels() == Some(3)),
         source => source != GAUSSIAN,
     }
-}
-
-/// Largest magnitude of every float value that can be computed.
-fn magnitudes(graph: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Result<HashMap<ValueId, f32>> {
-    let sample = single_sample(graph)?;
-    let made = sample.nodes().flat_map(|(_, node)| node.outputs.iter().flatten().copied().collect::<Vec<_>>());
-    let float = |value: &ValueId| {
-        graph.value(*value).data_type == Some(DataType::F32)
-            && known_shape(sample.value(*value).shape.as_deref().unwrap_or_default()).is_some()
-    };
-    let values: Vec<ValueId> = made.filter(float).collect();
-    let mut largest = vec![0.0f32; values.len()];
-    let found = observe(graph, &values, set, &config.execution, &mut |_, elements| {
-        for (largest, elements) in largest.iter_mut().zip(elements) {
-            *largest = elements.iter().fold(*largest, |most, x| most.max(x.abs()));
-        }
-    });
-    if let Err(error) = found {
-        progress.warn(&format!("magnitudes could not be measured, so no node is kept from overflow: {error}"));
-        return Ok(HashMap::new());
-    }
-    Ok(values.into_iter().zip(largest).collect())
 }

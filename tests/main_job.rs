@@ -193,6 +193,28 @@ fn what_is_quantized_already_is_refused() {
 }
 
 #[test]
+fn what_a_target_does_not_take_is_refused_and_costs_that_nobody_measured_are_told_of() {
+    let place = TempDir::new().unwrap();
+    let output = run(place.path(), &quantize("q.onnx", &["--target", "tensorrt", "--precision", "w4a4"]));
+    assert_eq!((output.status.code(), files(place.path())), (Some(2), Vec::new()));
+    assert!(stderr(&output).contains("no i4 activations"), "{}", stderr(&output));
+    for target in ["tensorrt", "ort-arm64"] {
+        let output = run(place.path(), &quantize("q.onnx", &["--target", target, "--force"]));
+        assert!(output.status.success() && stderr(&output).contains("--objective balanced is --objective integer"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn measuring_needs_a_runtime_and_a_machine_to_measure_on() {
+    let place = TempDir::new().unwrap();
+    for (more, says) in [(&[][..], "ORT_DYLIB_PATH"), (&["--target", "tensorrt"], "tensorrt"), (&["--precision", "w4a8"], "int8")] {
+        let output = run(place.path(), &quantize("q.onnx", &[&["--autotune"], more].concat()));
+        assert_eq!((output.status.code(), files(place.path())), (Some(2), Vec::new()));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_an_error() {
     let place = TempDir::new().unwrap();
     let output = run(place.path(), &quantize("q.onnx", &["--exclude", "/no/such/node*"]));

@@ -28,6 +28,7 @@ Examples:
   zeroq quantize model.onnx -o model_int8.onnx --input-range=-124,27 --seed 1
   zeroq quantize model.onnx -o model_int8.onnx --calibration pictures/ --input-range imagenet
   zeroq quantize model.onnx -o model_int8.onnx --exclude '/head/*' --json --report run.json
+  zeroq quantize model.onnx -o model_int8.onnx --autotune
   zeroq quantize model.onnx -o model_fp16.onnx --precision fp16
   zeroq quantize model.onnx -o model_w4a4.onnx --precision w4a4 --all-layers";
 
@@ -120,6 +121,10 @@ pub struct QuantizeArguments {
     /// What to run on integers; weights are stored in 8 bits either way
     #[arg(long, default_value = Objective::ALL[0].name(), value_parser = choice_parser(&Objective::ALL, Objective::name, Objective::description))]
     pub objective: Objective,
+    /// Time candidates in ONNX Runtime on this machine and keep the fastest; needs ORT_DYLIB_PATH. Another run may then write
+    /// other bytes
+    #[arg(long, conflicts_with = "objective")]
+    pub autotune: bool,
     /// Images to calibrate on instead of synthesized ones: a folder of `zeroq synthesize`, a folder of PNG or JPEG pictures,
     /// a .safetensors, .npy or .npz
     #[arg(long, value_name = "PATH")]
@@ -171,6 +176,7 @@ pub struct QuantizeRequest {
     pub precision: Precision,
     pub target: String,
     pub objective: Objective,
+    pub autotune: bool,
     pub calibration: Option<PathBuf>,
     pub input_range: InputRange,
     pub shapes: Vec<InputShape>,
@@ -200,6 +206,7 @@ impl QuantizeRequest {
             target,
             widths: self.precision.widths(self.all_layers).unwrap_or(Widths::INT8),
             objective: self.objective,
+            autotune: self.autotune,
             observer: Some(self.observer.clone()),
             exclude: self.exclude.clone(),
             equalize: self.equalize,
@@ -226,6 +233,7 @@ impl QuantizeArguments {
             precision: self.precision,
             target: self.target.clone(),
             objective: self.objective,
+            autotune: self.autotune,
             calibration: self.calibration.clone(),
             input_range: images.input_range.unwrap_or_default(),
             shapes: images.shapes,
@@ -254,6 +262,9 @@ impl QuantizeArguments {
         }
         if self.precision == Precision::Fp16 {
             self.corrections.check_fp16()?;
+        }
+        if self.autotune && self.precision != Precision::Int8 {
+            return Err(Error::Usage("--autotune needs --precision int8: integers of other sizes run no faster than float".into()));
         }
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));

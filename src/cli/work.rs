@@ -83,6 +83,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         input_range: range_names(&work.inputs),
         seed: request.seed,
         kernels: kernel_report(work.kernels),
+        autotune: work.trials,
         distillation: work.distillation,
         assessment: work.assessment,
         comparison,

@@ -99,10 +99,22 @@ fn number(graph: &Graph, value: ValueId) -> Option<f64> {
 
 /// The lowest and highest number of a 4-bit quantizer with one scale.
 fn represented(graph: &Graph, quantizer: &Node) -> Option<(f64, f64)> {
+    let zero_point = graph.constant(quantizer.input(2)?)?;
+    numbers(graph, quantizer).filter(|_| Width::of(zero_point.data_type()) == Some(Width::Four))
+}
+
+/// Whether nothing that `quantizer` represents lies outside the bounds of `activation`, a Relu or Clip before it.
+pub(super) fn is_superfluous(graph: &Graph, activation: &Node, quantizer: &Node) -> bool {
+    let bounds = if activation.is::<Relu>().is_some() { Some((0.0, f64::INFINITY)) } else { bounds(graph, activation) };
+    let (Some((least, most)), Some((low, high))) = (numbers(graph, quantizer), bounds) else { return false };
+    low - ROUNDING * low.abs() <= least && most <= high + ROUNDING * high.abs()
+}
+
+/// The lowest and highest number of a quantizer with one scale.
+fn numbers(graph: &Graph, quantizer: &Node) -> Option<(f64, f64)> {
     quantizer.is::<QuantizeLinear>()?;
     let (scale, zero_point) = (quantizer.input(1)?, quantizer.input(2)?);
-    let data_type = graph.constant(zero_point).map(TensorData::data_type)?;
-    let (least, most) = data_type.integer_range().filter(|_| Width::of(data_type) == Some(Width::Four))?;
+    let (least, most) = graph.constant(zero_point)?.data_type().integer_range()?;
     let (scale, zero) = (number(graph, scale)?, number(graph, zero_point)?);
     Some(((least - zero) * scale, (most - zero) * scale))
 }

@@ -73,7 +73,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale });
     }
     for point in &plan.weights {
-        add_weight(graph, point, &mut student)?;
+        add_weight(graph, point, plan.target.largest_weight, &mut student)?;
         if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point.node, *bias)) {
             let bias = own_constant(graph, point.node, 2, bias);
             student.biases.push(TunedBias { node: point.node, value: bias });
@@ -128,7 +128,7 @@ fn add_pair(
     dequantized
 }
 
-fn add_weight(graph: &mut Graph, point: &WeightPoint, student: &mut Student) -> Result<()> {
+fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut Student) -> Result<()> {
     let WeightPoint { node, value, axis, data_type, .. } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
@@ -147,10 +147,12 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, student: &mut Student) -> 
     if elements.iter().any(|x| !x.is_finite()) {
         return Err(Error::tensor(&name, "holds numbers that are not finite"));
     }
-    let params = scheme::weight(&elements, tensor.shape(), axis, data_type);
-    let zeros = TensorData::from_f64(&[params.scale.len()], vec![0.0; params.scale.len()], data_type);
+    let mut params = scheme::weight(&elements, tensor.shape(), axis, data_type);
+    scheme::limit_weights(&mut params, largest);
+    let shape: &[usize] = if axis.is_some() { &[params.scale.len()] } else { &[] };
+    let zeros = TensorData::from_f64(shape, vec![0.0; params.scale.len()], data_type);
     let zeros = zeros.ok_or_else(|| Error::Internal(format!("weights cannot become {data_type}")))?;
-    let scale = add_constant(graph, &format!("{name}_scale"), TensorData::vector(params.scale));
+    let scale = add_constant(graph, &format!("{name}_scale"), TensorData::new(shape, params.scale));
     let zero_point = shared_zero_point(graph, zeros);
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
     graph.set_input(node, 1, Some(dequantized));

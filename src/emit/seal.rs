@@ -12,7 +12,7 @@ use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::DequantizeLinear;
 use crate::passes::seal_constants;
 use crate::quantization::{QuantPlan, Width};
-use crate::tensor::TensorData;
+use crate::tensor::{DataType, TensorData};
 
 /// Largest int32 bias that leaves room for the accumulator.
 const LARGEST_BIAS: f64 = 1_073_741_824.0;
@@ -37,12 +37,35 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
             graph.rename_value(quantized, name);
         }
     }
+    cut_weights(graph, plan, student);
     seal_constants(graph)?;
     absorb_clips(graph);
     spread_scales(graph);
     store_weights(graph, plan)?;
     shorten_names(graph);
     check(graph)
+}
+
+/// Tuning may have moved weights beyond the largest that the target takes.
+fn cut_weights(graph: &mut Graph, plan: &QuantPlan, student: &Student) {
+    let largest = f32::from(plan.target.largest_weight);
+    let eight: HashSet<ValueId> = plan.weights.iter().filter(|point| point.data_type == DataType::I8).map(|point| point.value).collect();
+    if largest >= 127.0 {
+        return;
+    }
+    for weight in student.weights.iter().filter(|weight| eight.contains(&weight.value)) {
+        let list = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32);
+        let Some((tensor, (mut elements, scales))) = graph.constant(weight.value).zip(list(weight.value).zip(list(weight.scale))) else {
+            continue;
+        };
+        let shape = tensor.shape().to_vec();
+        let inner: usize = weight.axis.map_or(elements.len(), |axis| shape[axis + 1..].iter().product());
+        for (index, element) in elements.iter_mut().enumerate() {
+            let most = largest * scales[index / inner.max(1) % scales.len()];
+            *element = element.clamp(-most, most);
+        }
+        graph.set_constant(weight.value, TensorData::new(&shape, elements));
+    }
 }
 
 /// The scale constant behind input `index` of `node`, and the width of the integers that it scales.
@@ -75,7 +98,8 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
         return Ok(());
     }
     if enlarged {
-        graph.set_constant(weight_scale, TensorData::vector(weights.clone()));
+        let shape = graph.constant(weight_scale).map_or(vec![weights.len()], |scale| scale.shape().to_vec());
+        graph.set_constant(weight_scale, TensorData::new(&shape, weights.clone()));
     }
     let scale: Vec<f32> = (0..elements.len()).map(|channel| x * weights[channel.min(weights.len() - 1)]).collect();
     let integers = elements.iter().zip(&scale).map(|(b, scale)| (f64::from(*b) / f64::from(*scale)).round_ties_even() as i32).collect();

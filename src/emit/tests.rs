@@ -1,6 +1,6 @@
 //! From a plan to a sealed graph.
 
-use super::{insert, round_to_float16, seal, to_float16, verify};
+use super::{insert, round_to_float16, seal, to_float16, to_qoperator, verify};
 use crate::calibration::{calibrate, observers};
 use crate::execution::{self, evaluate};
 use crate::graph::sketch::{Sketch, noise};
@@ -55,7 +55,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn what_was_tuned_is_what_is_saved() {
-    for target in ["ort-cpu", "tensorrt"] {
+    for target in targets::all().map(|target| target.name) {
         let (teacher, open, sealed, _) = quantized(target);
         let (teacher, open, sealed) = (outputs(&teacher), outputs(&open), outputs(&sealed));
         assert!(distance(&teacher, &open) < 0.05, "{target}: {}", distance(&teacher, &open));
@@ -65,7 +65,7 @@ fn what_was_tuned_is_what_is_saved() {
 
 #[test]
 fn every_product_runs_on_integers_where_the_target_can() {
-    for target in ["ort-cpu", "tensorrt"] {
+    for target in targets::all().map(|target| target.name) {
         let (_, _, sealed, plan) = quantized(target);
         let forecasts = verify(&sealed, &plan.target);
         assert_eq!(forecasts.len(), 3);
@@ -136,6 +136,33 @@ fn weights_are_symmetric_integers_and_biases_follow_their_scales() {
         let (x, weight, bias) = (scales(0), scales(1), scales(2));
         assert!(bias.iter().zip(&weight).all(|(bias, weight)| (bias / (x[0] * weight) - 1.0).abs() < 1e-6));
     }
+}
+
+#[test]
+fn a_target_says_how_large_weights_get_and_which_have_one_scale_per_channel() {
+    let scales = |target: &str| {
+        let (_, _, sealed, _) = quantized(target);
+        let dequantized = sealed.nodes().filter(|(_, node)| node.is::<DequantizeLinear>().is_some());
+        let weights = dequantized.filter_map(|(_, node)| Some((sealed.constant(node.input(0)?)?, sealed.constant(node.input(1)?)?)));
+        let of_eight = weights.filter(|(integers, _)| integers.data_type() == DataType::I8);
+        let found = of_eight.map(|(integers, scale)| (integers.to_i64().unwrap().into_iter().map(i64::abs).max().unwrap(), scale.len()));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(scales("ort-cpu"), [(127, 8), (127, 8), (127, 4)]);
+    assert_eq!(scales("ort-cpu-avx2"), [(64, 8), (64, 8), (64, 4)]);
+    assert_eq!(scales("qnn"), [(127, 8), (127, 8), (127, 1)]);
+}
+
+#[test]
+fn pairs_around_products_become_integer_operators() {
+    let (_, _, mut sealed, plan) = quantized("tract");
+    let mut kernels = verify(&sealed, &plan.target);
+    to_qoperator(&mut sealed, &mut kernels).unwrap();
+    let names: Vec<&str> = sealed.nodes().map(|(_, node)| node.operator.name()).filter(|name| *name != "DequantizeLinear").collect();
+    let head = "GlobalAveragePool QuantizeLinear Flatten MatMulInteger Add Cast Mul";
+    assert_eq!(names.join(" "), format!("QuantizeLinear QLinearConv QLinearConv Add Relu QuantizeLinear {head}"));
+    assert!(kernels.iter().all(|kernel| kernel.integer));
+    assert!(sealed.nodes().all(|(_, node)| node.operator.name() != "QLinearConv" || node.inputs.len() == 9));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod compare;
 mod engine;
 mod inspection;
+mod latency;
 mod metrics;
 mod onnx_runtime;
 mod own;
@@ -14,8 +15,9 @@ mod tract;
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
 pub use inspection::*;
+pub use latency::{Ratio, Trial, race};
 pub use metrics::{Metrics, measure};
-pub use onnx_runtime::OnnxRuntime;
+pub use onnx_runtime::{OnnxRuntime, library as onnx_runtime_library};
 pub use own::Own;
 pub use report::*;
 pub use stopwatch::Stopwatch;

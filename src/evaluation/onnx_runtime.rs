@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use half::f16;
 use ndarray::ArrayD;
@@ -40,17 +41,33 @@ impl OnnxRuntime {
         })
     }
 
+    /// How long the first sample of `set` takes.
+    ///
+    /// # Errors
+    /// If the model does not run on it.
+    pub(super) fn seconds(&mut self, set: &CalibrationSet) -> Result<f64> {
+        check_interrupt()?;
+        let inputs = self.inputs(set, 0)?;
+        let start = Instant::now();
+        self.session.run(inputs).map_err(|error| refuse(error.to_string()))?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
     fn run_sample(&mut self, set: &CalibrationSet, sample: usize) -> Result<Vec<Output>> {
         check_interrupt()?;
+        let inputs = self.inputs(set, sample)?;
+        let outputs = self.session.run(inputs).map_err(|error| refuse(error.to_string()))?;
+        outputs.values().map(|value| to_output(&value)).collect()
+    }
+
+    fn inputs(&self, set: &CalibrationSet, sample: usize) -> Result<Vec<(String, SessionInputValue<'static>)>> {
         let inputs = self.session.inputs().iter().map(|input| {
             let samples = set.inputs.iter().find(|samples| samples.name == input.name());
             let samples = samples.ok_or_else(|| refuse(format!("no samples for input `{}`", input.name())))?;
             let data_type = input.dtype().tensor_type().unwrap_or(TensorElementType::Float32);
             Ok((input.name().to_string(), SessionInputValue::from(to_value(samples, sample, data_type)?)))
         });
-        let inputs = inputs.collect::<Result<Vec<_>>>()?;
-        let outputs = self.session.run(inputs).map_err(|error| refuse(error.to_string()))?;
-        outputs.values().map(|value| to_output(&value)).collect()
+        inputs.collect()
     }
 }
 
@@ -85,7 +102,9 @@ fn environment() -> Result<&'static Environment> {
 }
 
 fn open(environment: &Environment, subject: &Subject<'_>) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?.with_intra_threads(rayon::current_num_threads())?;
+    let builder = Session::builder(environment)?.with_intra_threads(rayon::current_num_threads())?;
+    // Threads that go on spinning after a run take the processor from the other session.
+    let mut builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
     match subject.path {
         Some(path) => builder.commit_from_file(path),
         None => builder.commit_from_memory(subject.bytes),

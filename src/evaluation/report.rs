@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::latency::Trial;
 use crate::calibration::Provenance;
 use crate::synthesis::Assessment;
 
@@ -127,6 +128,9 @@ pub struct QuantizeReport {
     pub input_range: String,
     pub seed: u64,
     pub kernels: KernelReport,
+    /// Candidates that were timed, where measurements decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub autotune: Vec<Trial>,
     /// `None` where nothing was tuned.
     pub distillation: Option<crate::distillation::Summary>,
     /// What the original says of the images that the result was made on.

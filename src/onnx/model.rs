@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::header;
 use super::messages::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto};
+use super::{header, value_info};
 use crate::graph::Graph;
 use crate::ops::Operator;
 
@@ -83,6 +83,17 @@ impl Model {
     /// The same file's model with another graph.
     pub fn with_graph(&self, graph: Graph) -> Self {
         Model { graph, ..self.clone() }
+    }
+
+    /// Declares the sizes of inputs and outputs as the graph has them, where the file left them open.
+    pub fn declare_sizes(&mut self) {
+        let Some(proto) = &mut self.shell.graph else { return };
+        for info in proto.input.iter_mut().chain(&mut proto.output) {
+            let value = info.name.as_deref().and_then(|name| self.graph.find_value(name)).map(|id| self.graph.value(id));
+            if let Some(value) = value.filter(|value| value.shape.is_some()) {
+                *info = value_info::write(value);
+            }
+        }
     }
 
     /// Version of the default operator set that is written: the file's own, or 17 where that is below 13.

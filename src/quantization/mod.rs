@@ -2,6 +2,8 @@
 
 pub mod costs;
 mod cut;
+mod exclusion;
+mod islands;
 mod objective;
 mod params;
 mod plan;
@@ -12,8 +14,9 @@ pub mod target;
 pub mod targets;
 mod widths;
 
-pub use objective::{Objective, faster_in_float};
+pub use islands::islands;
+pub use objective::{Objective, faster_in_float, movable_nodes};
 pub use params::QuantParams;
 pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, clip_bounds, plan, plan_around};
-pub use target::{Placement, Target};
+pub use target::{Format, PerChannel, Placement, Target};
 pub use widths::{Width, Widths, set_widths};

@@ -1,6 +1,6 @@
 //! What a plan is made for, and which nodes it keeps float for that.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::costs::{Price, RuntimeCosts};
 use super::cut::{FIRST, FORBIDDEN, Network, SECOND};
@@ -74,6 +74,22 @@ pub fn faster_in_float(
     Ok(division.float_nodes())
 }
 
+/// Nodes that can run on either side: products, what they fuse, and what stands between integers.
+///
+/// # Errors
+/// If nothing can be quantized.
+pub fn movable_nodes(graph: &Graph, target: &Target, exclude: &[String]) -> Result<BTreeSet<NodeId>> {
+    let plan = plan(graph, target, exclude)?;
+    let quantized = plan.activations.iter().map(|point| point.value).collect();
+    Ok(movable(graph, &plan, &quantized).collect())
+}
+
+fn movable<'a>(graph: &'a Graph, plan: &QuantPlan, quantized: &'a HashSet<ValueId>) -> impl Iterator<Item = NodeId> + 'a {
+    let weighted: HashSet<NodeId> = plan.weights.iter().map(|point| point.node).collect();
+    let either = move |id: &NodeId, node: &Node| weighted.contains(id) || !is_weighted(node) && stays_between(graph, node, quantized);
+    graph.nodes().filter(move |(id, node)| either(id, node)).map(|(id, _)| id)
+}
+
 /// The network whose first side runs on integers.
 struct Division<'a> {
     graph: &'a Graph,
@@ -89,14 +105,8 @@ struct Division<'a> {
 impl<'a> Division<'a> {
     fn new(graph: &'a Graph, sample: &'a Graph, costs: &'a RuntimeCosts, plan: &QuantPlan) -> Self {
         let quantized: HashSet<ValueId> = plan.activations.iter().map(|point| point.value).collect();
-        let weighted: HashSet<NodeId> = plan.weights.iter().map(|point| point.node).collect();
         let mut network = Network::new();
-        let mut places = BTreeMap::new();
-        for (id, node) in graph.nodes() {
-            if weighted.contains(&id) || (!is_weighted(node) && stays_between(graph, node, &quantized)) {
-                places.insert(id, network.add_place());
-            }
-        }
+        let places = movable(graph, plan, &quantized).map(|id| (id, network.add_place())).collect();
         Division { graph, sample, costs, places, prices: BTreeMap::new(), quantized, network }
     }
 

@@ -1,14 +1,13 @@
 //! Which values and weights become integers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use globset::Glob;
-
-use super::target::{Placement, Target};
+use super::exclusion::excluded_nodes;
+use super::target::{PerChannel, Placement, Target};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
-use crate::ops::{Clip, Conv, Gemm, LeakyRelu, MatMul, Relu};
+use crate::ops::{Clip, Conv, Foreign, Gemm, LeakyRelu, MatMul, Relu};
 use crate::tensor::{DataType, TensorData};
 
 /// A value that gets a QDQ pair.
@@ -102,41 +101,10 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
             planner.quantized.iter().copied().map(|value| (value, None)).collect()
         }
         Placement::WeightedInputs => planner.weighted_inputs(),
+        Placement::AllValues => planner.all_values(),
     };
     let (activations, groups) = planner.group(activations);
     Ok(QuantPlan { target: target.clone(), activations, weights, groups, kernels: planner.kernels })
-}
-
-fn excluded_nodes(graph: &Graph, patterns: &[String]) -> Result<HashSet<NodeId>> {
-    let mut excluded = HashSet::new();
-    for pattern in patterns {
-        let glob = Glob::new(pattern).map_err(|error| Error::Usage(format!("--exclude {pattern}: {error}")))?.compile_matcher();
-        let found: Vec<NodeId> = graph.nodes().filter(|(_, node)| glob.is_match(&node.name)).map(|(id, _)| id).collect();
-        if found.is_empty() {
-            return Err(Error::Usage(format!("--exclude {pattern}: no node has such a name; near it: {}", nearest(graph, pattern))));
-        }
-        excluded.extend(found);
-    }
-    Ok(excluded)
-}
-
-/// The three names nearest to `wanted` by edit distance.
-fn nearest(graph: &Graph, wanted: &str) -> String {
-    let distance = |name: &str| {
-        let (a, b): (Vec<char>, Vec<char>) = (name.chars().take(200).collect(), wanted.chars().take(200).collect());
-        let mut row: Vec<usize> = (0..=b.len()).collect();
-        for (i, x) in a.iter().enumerate() {
-            let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-            for (j, y) in b.iter().enumerate() {
-                let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-                diagonal = std::mem::replace(&mut row[j + 1], next);
-            }
-        }
-        row[b.len()]
-    };
-    let mut names: Vec<&str> = graph.nodes().map(|(_, node)| node.name.as_str()).collect();
-    names.sort_by_key(|name| distance(name));
-    names.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 struct Planner<'a> {
@@ -201,10 +169,11 @@ impl Planner<'_> {
         if node.is::<MatMul>().is_some() && weight.shape().len() != 2 {
             return Err("its weights are not a matrix".to_string());
         }
-        if axes.get(&value).is_some_and(|known| *known != axis) {
+        if axes.get(&value).is_some_and(|known| *known != axis && known.is_some()) {
             return Err("its weights are shared with a product along another axis".to_string());
         }
-        Ok(WeightPoint { node: id, value, axis, data_type: DataType::I8, integer })
+        let per_channel = self.target.per_channel == PerChannel::AllProducts || node.is::<Conv>().is_some();
+        Ok(WeightPoint { node: id, value, axis: axis.filter(|_| per_channel), data_type: DataType::I8, integer })
     }
 
     fn sole_consumer(&self, value: ValueId) -> Option<(NodeId, &Node)> {
@@ -300,6 +269,48 @@ impl Planner<'_> {
         readers.into_iter().map(|(value, readers)| (value, Some(readers))).collect()
     }
 
+    /// Every float value that can be computed, around the nodes that may run on integers.
+    fn all_values(&self) -> Vec<Point> {
+        let mut computed: HashSet<ValueId> = self.graph.inputs.iter().copied().collect();
+        let mut values: BTreeSet<ValueId> = BTreeSet::new();
+        for (id, node) in self.graph.nodes() {
+            let inputs = || node.inputs.iter().flatten().filter(|value| self.graph.constant(**value).is_none());
+            if node.is::<Foreign>().is_some() || !inputs().all(|value| computed.contains(value)) {
+                continue;
+            }
+            computed.extend(node.outputs.iter().flatten());
+            if self.excluded.contains(&id) || self.has_float_operand(id, node) {
+                continue;
+            }
+            let fused = |value: &&ValueId| {
+                let maker = self.graph.producer(**value).filter(|(_, maker)| maker.output(0) == Some(**value));
+                maker.is_some_and(|(id, maker)| self.result(id, maker) != Some(**value))
+            };
+            values.extend(inputs().filter(|value| !fused(value)));
+            values.extend(self.result(id, node));
+            values.extend(node.outputs.iter().skip(1).flatten());
+        }
+        values.retain(|value| self.graph.value(*value).data_type == Some(DataType::F32));
+        values.into_iter().map(|value| (value, None)).collect()
+    }
+
+    /// What carries the first result of a node, behind an activation where products and merges fuse it.
+    fn result(&self, id: NodeId, node: &Node) -> Option<ValueId> {
+        let fuses = self.integer.contains(&id) || node.operator.quantization_role() == QuantizationRole::Merge;
+        if fuses && !self.excluded.contains(&id) { self.carried(node) } else { node.output(0) }
+    }
+
+    /// Whether a product of `node` with constants is computed in float.
+    fn has_float_operand(&self, id: NodeId, node: &Node) -> bool {
+        let operands = || node.inputs.iter().flatten().filter_map(|value| self.graph.constant(*value));
+        let elementwise =
+            matches!(node.operator.name(), "Add" | "Mul" | "Sum" | "Concat" | "Sub" | "Div" | "Pow" | "Max" | "Min" | "PRelu");
+        match node.operator.quantization_role() {
+            QuantizationRole::Weighted => !self.integer.contains(&id),
+            _ => elementwise && operands().any(|tensor| tensor.data_type() == DataType::F32),
+        }
+    }
+
     /// The input of a residual addition that does not come straight from a convolution, if exactly one does.
     fn skip_input(&self, node: &Node) -> Option<(ValueId, usize)> {
         if node.operator.name() != "Add" {
@@ -320,7 +331,7 @@ impl Planner<'_> {
         let position: HashMap<ValueId, usize> = self.positions();
         points.sort_by_key(|(value, _)| (position.get(value).copied().unwrap_or(0), *value));
         let mut root: HashMap<ValueId, ValueId> = points.iter().map(|(value, _)| (*value, *value)).collect();
-        if self.target.placement == Placement::Everywhere {
+        if self.target.placement != Placement::WeightedInputs {
             for (_, node) in self.graph.nodes().filter(|(_, node)| node.operator.quantization_role() == QuantizationRole::PassThrough) {
                 let Some(from) = node.input(0).and_then(|value| root.get(&value).copied()) else { continue };
                 for output in node.outputs.iter().flatten() {

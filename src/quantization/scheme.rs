@@ -57,6 +57,13 @@ pub fn weight(elements: &[f32], shape: &[usize], axis: Option<usize>, data_type:
     QuantParams { zero_point: vec![0; scale.len()], scale, axis, data_type }
 }
 
+/// Coarsens 8-bit weights so that their magnitudes are `largest` at most.
+pub fn limit_weights(params: &mut QuantParams, largest: u8) {
+    if params.data_type == DataType::I8 && f32::from(largest) < 127.0 {
+        params.scale.iter_mut().for_each(|scale| *scale *= 127.0 / f32::from(largest));
+    }
+}
+
 /// The power of an error that counts: between the mean square, which cuts too little off, and the largest error.
 ///
 /// Papers: Li et al. 2021 (BRECQ), arXiv:2102.05426; Jeon et al. 2023 (GENIE), arXiv:2212.04780; the number is that of

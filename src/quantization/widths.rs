@@ -87,7 +87,7 @@ pub fn set_widths(graph: &Graph, plan: &mut QuantPlan, widths: &Widths) {
         let values = || plan.activations.iter().filter(move |point| point.group == index).map(|point| point.value);
         let at_end = values().any(|value| inputs.contains(&value) || !widths.all_layers && graph.is_input(value));
         let is_result = !values().any(|value| layers.read_later.contains(&value));
-        group.data_type = narrowed(widths.activations, at_end || is_result).data_type(plan.target.symmetric_activations);
+        group.data_type = narrowed(widths.activations, at_end || is_result).data_type(plan.target.signed_activations());
     }
     move_behind_moves(graph, plan);
 }

@@ -1,5 +1,5 @@
 use super::ort_cpu_costs::ORT_CPU_COSTS;
-use crate::quantization::target::{Placement, Target};
+use crate::quantization::target::{Format, PerChannel, Placement, Target};
 use crate::tensor::DataType;
 
 /// u8 × s8 with asymmetric activations is what the CPU provider of ONNX Runtime fuses; OpenVINO takes the same file.
@@ -8,8 +8,14 @@ pub const ORT_CPU: Target = Target {
     description: "ONNX Runtime on x64 CPUs with VNNI, and OpenVINO",
     activation_type: DataType::U8,
     symmetric_activations: false,
+    activation_types: &[DataType::U8, DataType::U4, DataType::U16],
+    weight_types: &[DataType::I8, DataType::I4],
+    largest_weight: 127,
+    per_channel: PerChannel::AllProducts,
     integer_bias: true,
     placement: Placement::Everywhere,
-    minimum_opset: 13,
+    format: Format::Qdq,
+    fixed_shapes: false,
+    timed_on: Some("x86_64"),
     costs: Some(&ORT_CPU_COSTS),
 };

@@ -1,4 +1,4 @@
-use crate::quantization::target::{Placement, Target};
+use crate::quantization::target::{Format, PerChannel, Placement, Target};
 use crate::tensor::DataType;
 
 /// Explicit quantization: symmetric s8 everywhere, float biases, pairs at the inputs of matrix products.
@@ -7,8 +7,14 @@ pub const TENSORRT: Target = Target {
     description: "TensorRT with explicit quantization",
     activation_type: DataType::I8,
     symmetric_activations: true,
+    activation_types: &[DataType::I8],
+    weight_types: &[DataType::I8, DataType::I4],
+    largest_weight: 127,
+    per_channel: PerChannel::AllProducts,
     integer_bias: false,
     placement: Placement::WeightedInputs,
-    minimum_opset: 13,
+    format: Format::Qdq,
+    fixed_shapes: false,
+    timed_on: None,
     costs: None,
 };

@@ -1,0 +1,21 @@
+use crate::quantization::target::{Format, PerChannel, Placement, Target};
+use crate::tensor::DataType;
+
+/// What ONNX Runtime hands to a Hexagon processor: u8 or u16 activations on every value, results too, since what is float
+/// goes back to the CPU; one scale per channel in convolutions only.
+pub const QNN: Target = Target {
+    name: "qnn",
+    description: "ONNX Runtime with QNN, on Qualcomm NPUs",
+    activation_type: DataType::U8,
+    symmetric_activations: false,
+    activation_types: &[DataType::U8, DataType::U16],
+    weight_types: &[DataType::I8, DataType::I4],
+    largest_weight: 127,
+    per_channel: PerChannel::Convolutions,
+    integer_bias: true,
+    placement: Placement::AllValues,
+    format: Format::Qdq,
+    fixed_shapes: true,
+    timed_on: None,
+    costs: None,
+};

@@ -1,0 +1,20 @@
+use crate::quantization::target::{Format, PerChannel, Placement, Target};
+use crate::tensor::DataType;
+
+/// tract computes QLinearConv, QLinearMatMul and MatMulInteger on integers, and what stands between QDQ pairs in float.
+pub const TRACT: Target = Target {
+    name: "tract",
+    description: "tract, in integer operators (QLinearConv, MatMulInteger)",
+    activation_type: DataType::U8,
+    symmetric_activations: false,
+    activation_types: &[DataType::U8],
+    weight_types: &[DataType::I8],
+    largest_weight: 127,
+    per_channel: PerChannel::AllProducts,
+    integer_bias: true,
+    placement: Placement::Everywhere,
+    format: Format::QOperator,
+    fixed_shapes: false,
+    timed_on: None,
+    costs: None,
+};
