@@ -17,6 +17,7 @@ use crate::quantization::{Format, KernelForecast, Objective, Placement, QuantPla
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::method::Method;
+use crate::synthesis::sibling::Sibling;
 use crate::synthesis::{self, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
 
 /// How to quantize to integers.
@@ -43,6 +44,8 @@ pub struct Config {
     pub reconstruct_steps: Option<usize>,
     pub seed: u64,
     pub method: Method,
+    /// Where the statistics are that images are matched to, if not in the model itself.
+    pub statistics_from: Option<Sibling>,
     pub execution: execution::Config,
 }
 
@@ -290,20 +293,25 @@ fn samples(
         return Ok((set, inputs));
     }
     let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
-    let config = synthesis::Config {
+    let sibling = config.statistics_from.as_ref();
+    let synthesis = synthesis::Config {
         seed: config.seed,
         input_range: config.input_range.clone(),
         execution: config.execution,
         ..budget.synthesis(wishes, &config.method)
     };
-    let mut synthesis = synthesize(teacher, &config, progress)?;
+    let mut synthesis = synthesize(sibling.map_or(teacher, |sibling| &sibling.graph), &synthesis, progress)?;
+    if let Some(sibling) = sibling {
+        sibling.hand_over(&mut synthesis, teacher, &config.execution)?;
+    }
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     Ok((synthesis.set, synthesis.inputs))
 }
 
 /// Samples that cannot be assessed may still be good enough to work on.
 fn assess_or_note(teacher: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Assessment {
-    assess(teacher, set, &config.execution).unwrap_or_else(|error| {
+    let judge = config.statistics_from.as_ref().map_or(teacher, |sibling| &sibling.graph);
+    assess(judge, set, &config.execution).unwrap_or_else(|error| {
         progress.note(&format!("how near the samples are to the training data is not known: {error}"));
         Assessment::default()
     })
@@ -353,6 +361,9 @@ fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config
     }
     if let Some(recipe) = &source.recipe {
         entries.push(("zeroq.recipe", recipe.clone()));
+    }
+    if let Some(sha256) = &source.statistics_sha256 {
+        entries.push(("zeroq.statistics_sha256", sha256.clone()));
     }
     for (key, value) in entries.iter().chain(more) {
         quantized.set_metadata(key, value);

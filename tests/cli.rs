@@ -258,3 +258,27 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn statistics_come_from_a_sibling_and_from_no_stranger() {
+    let place = TempDir::new().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let from = |name: &str| models.join(name).to_string_lossy().into_owned();
+    let (folded, unfolded, stranger) = (from("digits_folded.onnx"), from("digits_resnet.onnx"), from("digits_mobilenet.onnx"));
+    let with = |other: &str| {
+        let flags = ["-n", "16", "--steps", "3", "--no-distill", "--force", "--json", "--stats-from"];
+        run(&[&["quantize", &folded, "-o", "q.onnx"], &flags[..], &[other]].concat(), place.path())
+    };
+    let made = with(&unfolded);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stdout.contains("\"statistics_sha256\"") && made.stdout.contains("\"distance\"") && !made.stderr.contains("ASSUMED"));
+    let written = fs::read(place.path().join("q.onnx")).unwrap();
+    assert!(written.windows(23).any(|bytes| bytes == b"zeroq.statistics_sha256"));
+    for (other, says) in [(stranger.as_str(), "differ from those of the model by"), (folded.as_str(), "no BatchNormalization either")] {
+        let refused = with(other);
+        assert_eq!(refused.code, Some(2), "{other}");
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    }
+    let both = run(&["quantize", &folded, "-o", "r.onnx", "--stats-from", &unfolded, "--calibration", "x.npy"], place.path());
+    assert!(both.code == Some(2) && both.stderr.contains("one of the two"), "{}", both.stderr);
+}

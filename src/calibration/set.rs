@@ -34,6 +34,9 @@ pub struct Provenance {
     pub steps: Option<usize>,
     /// SHA-256 of the model that the images were made for.
     pub model_sha256: Option<String>,
+    /// SHA-256 of the sibling whose statistics were matched, where that is another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics_sha256: Option<String>,
     /// Version of zeroq that made the set.
     pub version: String,
     /// How the images were made.

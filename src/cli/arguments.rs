@@ -1,5 +1,6 @@
 //! Flags that commands share.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -46,6 +47,10 @@ pub struct ImageArguments {
     /// command line win [default: default]
     #[arg(long, value_name = "NAME|FILE")]
     pub recipe: Option<String>,
+    /// The same network with its BatchNormalization kept, where the model has it folded: images are matched to the statistics
+    /// of this file
+    #[arg(long, value_name = "FILE")]
+    pub stats_from: Option<PathBuf>,
     /// Values that pixels 0..255 become: auto, unit (0,1), signed (-1,1), byte (0,255), imagenet, or LO,HI for all channels
     /// or for each, as in --input-range=-124,27 [default: auto]
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true, value_parser = InputRange::from_str)]
@@ -72,6 +77,7 @@ impl ImageArguments {
         let shapes = if self.shapes.is_empty() { &recipe.shapes } else { &self.shapes };
         ImageArguments {
             recipe: self.recipe.clone(),
+            stats_from: self.stats_from.clone(),
             input_range: self.input_range.clone().or_else(|| recipe.input_range.clone()),
             shapes: shapes.clone(),
             images: self.images.or(recipe.images),

@@ -178,6 +178,7 @@ pub struct QuantizeRequest {
     pub objective: Objective,
     pub autotune: bool,
     pub calibration: Option<PathBuf>,
+    pub stats_from: Option<PathBuf>,
     pub input_range: InputRange,
     pub shapes: Vec<InputShape>,
     pub images: Option<usize>,
@@ -218,6 +219,7 @@ impl QuantizeRequest {
             reconstruct_steps: self.reconstruct_steps,
             seed: self.seed,
             method: self.method.clone(),
+            statistics_from: None,
             execution: self.execution,
         })
     }
@@ -235,6 +237,7 @@ impl QuantizeArguments {
             objective: self.objective,
             autotune: self.autotune,
             calibration: self.calibration.clone(),
+            stats_from: images.stats_from,
             input_range: images.input_range.unwrap_or_default(),
             shapes: images.shapes,
             images: images.images,
@@ -272,7 +275,11 @@ impl QuantizeArguments {
         if self.images.recipe.is_some() && self.calibration.is_some() {
             return Err(Error::Usage("--recipe makes images, --calibration gives them: use one of the two".into()));
         }
-        let inputs: Vec<&Path> = std::iter::once(self.model.as_path()).chain(self.calibration.as_deref()).collect();
+        if self.images.stats_from.is_some() && self.calibration.is_some() {
+            return Err(Error::Usage("--stats-from is for images that are made, --calibration gives them: use one of the two".into()));
+        }
+        let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
+        let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;
         match &self.report {
             Some(report) if *report == self.output => Err(Error::Usage("--report and --output name the same file".into())),

@@ -74,6 +74,9 @@ fn parse(name: &str, text: &str) -> Result<ImageArguments> {
     if parsed.images.recipe.is_some() {
         return Err(wrong("a recipe cannot name another".to_string()));
     }
+    if parsed.images.stats_from.is_some() {
+        return Err(wrong("--stats-from goes with a model, not with a recipe".to_string()));
+    }
     Ok(parsed.images)
 }
 
@@ -152,7 +155,13 @@ mod tests {
 
     #[test]
     fn what_a_recipe_may_not_say_is_named() {
-        for (text, says) in [("--colour red", "--colour"), ("--steps few", "few"), ("--recipe genie", "another"), ("steps", "steps")] {
+        for (text, says) in [
+            ("--colour red", "--colour"),
+            ("--steps few", "few"),
+            ("--recipe genie", "another"),
+            ("--stats-from m.onnx", "--stats-from"),
+            ("steps", "steps"),
+        ] {
             let error = parse("mine", text).unwrap_err().to_string();
             assert!(error.starts_with("recipe `mine`: ") && error.contains(says), "{error}");
         }

@@ -46,6 +46,7 @@ pub struct SynthesizeArguments {
 #[derive(Clone, Debug)]
 pub struct SynthesizeRequest {
     pub model: PathBuf,
+    pub stats_from: Option<PathBuf>,
     pub input_range: InputRange,
     pub shapes: Vec<InputShape>,
     pub images: Option<usize>,
@@ -62,6 +63,7 @@ impl SynthesizeRequest {
         let (images, recipe) = recipe::complete(images)?;
         Ok(SynthesizeRequest {
             model: model.to_path_buf(),
+            stats_from: images.stats_from,
             method: images.method.method(recipe)?,
             input_range: images.input_range.unwrap_or_default(),
             shapes: images.shapes,

@@ -23,6 +23,7 @@ use crate::quantization::KernelForecast;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::method::Method;
+use crate::synthesis::sibling::Sibling;
 use crate::synthesis::{self, Assessment, Synthesis};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,7 +63,8 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     tell(&original, &stopwatch);
     onnx::check_output(&original, output, true)?;
     bind(&mut original.graph, &request.shapes, &stopwatch)?;
-    let config = request.config()?;
+    let mut config = request.config()?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let work = match request.precision {
         Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, &stopwatch)?,
@@ -191,10 +193,22 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
         execution: request.execution,
         ..Budget::of(macs(&single_sample(&graph)?)).synthesis(wishes, &request.method)
     };
-    let mut synthesis = synthesis::synthesize(&graph, &config, progress)?;
+    let sibling = sibling(request.stats_from.as_deref(), &graph, progress)?;
+    let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);
+    let mut synthesis = synthesis::synthesize(source, &config, progress)?;
+    if let Some(sibling) = &sibling {
+        sibling.hand_over(&mut synthesis, &graph, &request.execution)?;
+    }
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
-    let assessment = synthesis::assess(&graph, &synthesis.set, &request.execution)?;
+    let assessment = synthesis::assess(source, &synthesis.set, &request.execution)?;
     Ok((synthesis, assessment))
+}
+
+/// The network at `path` as one to take statistics from for `model`, whose input sizes are known as far as they will be.
+fn sibling(path: Option<&Path>, model: &Graph, progress: &dyn Progress) -> Result<Option<Sibling>> {
+    let Some(path) = path else { return Ok(None) };
+    let other = load(path, progress)?;
+    Sibling::new(other.graph, other.sha256, model).map(Some)
 }
 
 /// Gives inputs the shapes that the user names, and says what is assumed of those still open.
