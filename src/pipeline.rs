@@ -18,7 +18,7 @@ use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::method::Method;
 use crate::synthesis::sibling::Sibling;
-use crate::synthesis::{self, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
+use crate::synthesis::{self, ASSUMED, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
 
 /// How to quantize to integers.
 #[derive(Clone, Debug)]
@@ -415,7 +415,7 @@ pub fn convert_to_float16(
 /// Whether what is seen on `set` goes for real data: samples that were given or matched do, procedural ones for pictures.
 fn tells_of_real_data(set: &CalibrationSet, inputs: &[Input]) -> bool {
     match set.provenance.source.as_str() {
-        DEAD_LEAVES => inputs.iter().all(|input| input.image_channels() == Some(3)),
+        DEAD_LEAVES | ASSUMED => inputs.iter().all(|input| input.image_channels() == Some(3)),
         source => source != GAUSSIAN,
     }
 }

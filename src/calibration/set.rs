@@ -28,7 +28,7 @@ impl Samples {
 /// Where a set comes from, so that it can be made again. Written into every file made with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// `synthesized`, `dead-leaves`, `gaussian`, or `files`.
+    /// `synthesized`, `assumed`, `dead-leaves`, `gaussian`, or `files`.
     pub source: String,
     pub seed: Option<u64>,
     pub steps: Option<usize>,

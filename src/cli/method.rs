@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::arguments::{count_parser, number_parser};
 use crate::error::{Error, Result};
 use crate::synthesis::losses;
-use crate::synthesis::method::{Method, Pool, Start};
+use crate::synthesis::method::{Assumption, Method, Pool, Start};
 use crate::synthesis::sources;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,6 +27,20 @@ pub enum PoolName {
     Image,
     /// Statistics of a batch together with all before it
     Set,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AssumptionName {
+    /// Classes for a classifier of pictures in colour, none for other such pictures, standard for all else
+    Auto,
+    /// Nothing: images stay as they start
+    None,
+    /// Mean 0 and deviation 1 at every layer
+    Standard,
+    /// Moments of natural pictures, computed through weights and biases
+    Propagated,
+    /// Smooth pictures of random classes
+    Classes,
 }
 
 /// A loss and its weight, as in `smoothness=0.5`.
@@ -79,6 +93,9 @@ pub struct MethodArguments {
     /// What these statistics are taken over [default: batch]
     #[arg(long, value_name = "WHAT")]
     pub statistics_over: Option<PoolName>,
+    /// What images are held against where the model has no BatchNormalization left [default: auto]
+    #[arg(long, value_name = "WHAT")]
+    pub assume: Option<AssumptionName>,
     /// Weight of the first BatchNormalization among the others [default: 1]
     #[arg(long, value_name = "WEIGHT", value_parser = number_parser(0.0, 1e6))]
     pub first_layer: Option<f64>,
@@ -113,6 +130,7 @@ impl MethodArguments {
         MethodArguments {
             statistics: self.statistics.clone().or_else(|| recipe.statistics.clone()),
             statistics_over: self.statistics_over.or(recipe.statistics_over),
+            assume: self.assume.or(recipe.assume),
             first_layer: self.first_layer.or(recipe.first_layer),
             input_statistics: self.input_statistics.or(recipe.input_statistics),
             losses: losses.clone(),
@@ -146,6 +164,13 @@ impl MethodArguments {
                 PoolName::Batch => Pool::Batch,
                 PoolName::Image => Pool::Image,
                 PoolName::Set => Pool::Set,
+            }),
+            assumption: self.assume.map_or(usual.assumption, |assumption| match assumption {
+                AssumptionName::Auto => Assumption::Automatic,
+                AssumptionName::Classes => Assumption::Classes,
+                AssumptionName::None => Assumption::None,
+                AssumptionName::Standard => Assumption::Standard,
+                AssumptionName::Propagated => Assumption::Propagated,
             }),
             first_layer: self.first_layer.unwrap_or(usual.first_layer),
             input_statistics: self.input_statistics.unwrap_or(usual.input_statistics),

@@ -22,7 +22,7 @@ use crate::progress::{Progress, Silent};
 use crate::quantization::KernelForecast;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
-use crate::synthesis::method::Method;
+use crate::synthesis::method::{Assumption, Method};
 use crate::synthesis::sibling::Sibling;
 use crate::synthesis::{self, Assessment, Synthesis};
 
@@ -329,7 +329,7 @@ fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> R
         sufficient: None,
         seed: 0,
         input_range: InputRange::Auto,
-        method: Method::default(),
+        method: Method { assumption: Assumption::None, ..Method::default() },
         execution,
     };
     let found = synthesis::synthesize(graph, &config, &Silent)?;

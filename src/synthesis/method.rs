@@ -1,9 +1,12 @@
 //! What a recipe says: where images start, what is changed, and what they are held against.
 
+use super::goal::Scores;
+use super::input::Input;
 use super::loss::{ImageLoss, OutputLoss, StatisticsLoss};
 use super::losses;
 use super::source::SourceKind;
 use super::sources;
+use crate::graph::Graph;
 
 /// What pixels are before the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,28 @@ pub enum Pool {
     Set,
 }
 
+/// What images are held against where a network has no BatchNormalization left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assumption {
+    /// Classes for pictures in colour where the network is a classifier, nothing for other such pictures, and standard
+    /// statistics for all other inputs, of which procedural images say least.
+    Automatic,
+    /// Nothing: images stay as they start.
+    None,
+    /// Mean 0 and deviation 1 before every activation, what BatchNormalization starts with: trained networks keep means
+    /// within half a deviation, and deviations mostly between 0.3 and 1.5.
+    Standard,
+    /// The moments that natural pictures have there, as far as they can be computed from weights and biases.
+    Propagated,
+    /// Smooth pictures of random classes, as [`CLASSES`] weighs it; no statistics.
+    ///
+    /// Paper: Haroush et al. 2020, arXiv:1912.01274, section 3.1 (Inception).
+    Classes,
+}
+
+/// Weights of the cross-entropy to random classes and of smoothness, in the recipe `inception` too.
+const CLASSES: (f64, f64) = (1.0, 5.0);
+
 /// How images are made.
 #[derive(Clone, Debug)]
 pub struct Method {
@@ -37,6 +62,7 @@ pub struct Method {
     pub source: SourceKind,
     pub statistics: Option<&'static dyn StatisticsLoss>,
     pub pool: Pool,
+    pub assumption: Assumption,
     /// Weight of the first BatchNormalization, relative to the others.
     pub first_layer: f64,
     /// Whether the input's own mean and deviation are held against those of natural pictures, as one more layer.
@@ -62,6 +88,7 @@ impl Default for Method {
             source: sources::all()[0],
             statistics: Some(losses::of_statistics()[0]),
             pool: Pool::Batch,
+            assumption: Assumption::Automatic,
             first_layer: 1.0,
             input_statistics: false,
             image_losses: Vec::new(),
@@ -74,6 +101,25 @@ impl Default for Method {
 }
 
 impl Method {
+    /// The same for a network without BatchNormalization: the assumption chosen, and losses that need no statistics.
+    pub(super) fn without_statistics(&self, graph: &Graph, inputs: &[Input]) -> Method {
+        let coloured = inputs.iter().all(|input| input.image_channels() == Some(3));
+        let plain = self.image_losses.is_empty() && self.output_losses.is_empty();
+        let assumption = match self.assumption {
+            Assumption::Automatic if !coloured => Assumption::Standard,
+            Assumption::Automatic if plain && Scores::find(graph).is_some() => Assumption::Classes,
+            Assumption::Automatic => Assumption::None,
+            asked => asked,
+        };
+        let mut method = Method { assumption, ..self.clone() };
+        if assumption == Assumption::Classes {
+            method.statistics = None;
+            method.image_losses = vec![(losses::of_images()[0], CLASSES.1)];
+            method.output_losses = vec![(losses::of_outputs()[0], CLASSES.0)];
+        }
+        method
+    }
+
     /// Whether anything is held against a goal but the statistics of batches, by the default measure.
     pub(super) fn is_judged_by_distance(&self) -> bool {
         let usual = losses::of_statistics()[0].name();

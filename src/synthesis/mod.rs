@@ -4,6 +4,7 @@
 
 mod assessment;
 mod blur;
+mod correlation;
 pub mod dead_leaves;
 mod frame;
 mod goal;
@@ -13,6 +14,7 @@ pub mod loss;
 pub mod losses;
 mod matching;
 pub mod method;
+pub mod moments;
 mod range_search;
 pub mod sibling;
 mod sites;
@@ -45,6 +47,9 @@ pub const DEAD_LEAVES: &str = "dead-leaves";
 pub const GAUSSIAN: &str = "gaussian";
 /// [`Provenance::source`] of samples that were brought nearer to a goal.
 pub const SYNTHESIZED: &str = "synthesized";
+
+/// [`Provenance::source`] of samples that were brought nearer to what no file holds: assumed statistics, or random classes.
+pub const ASSUMED: &str = "assumed";
 
 /// How to synthesize.
 #[derive(Clone, Debug)]
@@ -92,17 +97,27 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
     let graph = single_sample(graph)?;
     let sites = sites::informative(&graph, progress)?;
     let inputs = find_inputs(&graph, &sites, config, progress)?;
+    let lacking = sites.is_empty() && config.method.statistics.is_some();
+    let method = if lacking { config.method.without_statistics(&graph, &inputs) } else { config.method.clone() };
+    let config = &Config { method, ..config.clone() };
     let method = &config.method;
     let mut samples = first_samples(&inputs, config);
-    if sites.is_empty() && method.statistics.is_some() {
-        progress.warn(
-            "the model has no BatchNormalization to take statistics from (exporters fold it): procedural dead-leaves images are used \
-             instead; `zeroq inspect` tells how to export with BatchNorm kept, and --stats-from takes the statistics of such an export",
-        );
-    }
+    let sites = if lacking { sites::assumed(&graph, &inputs, method.assumption) } else { sites };
     let goal = Goal::new(&graph, &sites, &inputs, method)?;
+    if lacking {
+        progress.warn(&format!(
+            "the model has no BatchNormalization to take statistics from (exporters fold it): {} instead; `zeroq inspect` tells how to \
+             export with BatchNorm kept, and --stats-from takes the statistics of such an export",
+            match (goal.is_empty(), method.statistics) {
+                (true, _) => "procedural images are used",
+                (false, None) => "pictures of random classes are used",
+                (false, Some(_)) => "images are matched to what is ASSUMED of its layers (--assume)",
+            }
+        ));
+    }
     let found = if goal.is_empty() { None } else { Some(optimize(&graph, &goal, &inputs, &mut samples, config, progress)?) };
     let source = match (found, method.start) {
+        (Some(_), _) if lacking => ASSUMED,
         (Some(_), _) => SYNTHESIZED,
         (None, Start::DeadLeaves) => DEAD_LEAVES,
         (None, Start::Gaussian) => GAUSSIAN,
