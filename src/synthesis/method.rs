@@ -76,6 +76,8 @@ pub struct Method {
     pub low_pass: Option<f32>,
     /// Largest step of a pixel, as a part of its range.
     pub rate: f32,
+    /// Sizes of pictures at most: the full one, after its half, after its quarter, where the network takes these.
+    pub stages: usize,
     /// Images whose statistics are matched together; chosen from the model if not said.
     pub batch: Option<usize>,
 }
@@ -95,6 +97,7 @@ impl Default for Method {
             output_losses: Vec::new(),
             low_pass: None,
             rate: 0.035,
+            stages: 1,
             batch: None,
         }
     }

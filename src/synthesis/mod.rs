@@ -20,6 +20,7 @@ pub mod sibling;
 mod sites;
 pub mod source;
 pub mod sources;
+mod stages;
 mod swing;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use input_range::{InputRange, PixelRange};
 use matching::{Extent, Matching};
 use method::{Method, Pool, Start};
 use source::Setting;
+use stages::Stage;
 
 use crate::calibration::{CalibrationSet, Provenance, Samples};
 use crate::error::{Error, Result};
@@ -115,7 +117,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
             }
         ));
     }
-    let found = if goal.is_empty() { None } else { Some(optimize(&graph, &goal, &inputs, &mut samples, config, progress)?) };
+    let found = if goal.is_empty() { None } else { Some(in_stages(&graph, &goal, &inputs, &mut samples, config, progress)?) };
     let source = match (found, method.start) {
         (Some(_), _) if lacking => ASSUMED,
         (Some(_), _) => SYNTHESIZED,
@@ -186,8 +188,8 @@ fn first_samples(inputs: &[Input], config: &Config) -> Vec<Vec<Vec<f32>>> {
     (0..config.samples).into_par_iter().map(sample).collect()
 }
 
-/// Brings the samples nearer to the goal, batch by batch. Returns the mean loss at both ends and the steps taken.
-fn optimize(
+/// Brings the samples nearer to the goal, coarse stages first. Returns the mean loss at both ends and the steps taken.
+fn in_stages(
     graph: &Graph,
     goal: &Goal<'_>,
     inputs: &[Input],
@@ -195,7 +197,32 @@ fn optimize(
     config: &Config,
     progress: &dyn Progress,
 ) -> Result<((f64, f64), usize)> {
-    let mut graph = graph.clone();
+    let (mut ends, mut taken) = (None, 0);
+    for stage in Stage::plan(graph, inputs, config) {
+        let (stage_ends, steps) = if stage.factor == 1 {
+            optimize(&stage, goal, samples, config, progress)?
+        } else {
+            let mut coarse: Vec<Vec<Vec<f32>>> = samples.iter().map(|sample| stage.shrink(sample, inputs)).collect();
+            let found = optimize(&stage, goal, &mut coarse, config, progress)?;
+            samples.iter_mut().zip(coarse).for_each(|(sample, moved)| stage.grow(sample, &moved, inputs));
+            found
+        };
+        ends = Some((ends.map_or(stage_ends.0, |(first, _)| first), stage_ends.1));
+        taken += steps;
+    }
+    Ok((ends.unwrap_or_default(), taken))
+}
+
+/// Takes the steps of one stage, batch by batch. Returns the mean loss at both ends and the steps taken.
+fn optimize(
+    stage: &Stage,
+    goal: &Goal<'_>,
+    samples: &mut [Vec<Vec<f32>>],
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<((f64, f64), usize)> {
+    let Stage { inputs, steps: most, factor, .. } = stage;
+    let mut graph = stage.graph.clone();
     let swings = swing::insert_swing(&mut graph)?;
     let (seeds, isa) = (goal.seeds(), config.execution.isa);
     let mut tape = Tape::compile(&graph, &Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa })?;
@@ -203,20 +230,21 @@ fn optimize(
     let swings: Vec<ValueId> = swings.into_iter().filter(|value| tape.parameter(*value).is_some()).collect();
     let batches = samples.len().div_ceil(config.batch);
     let mut earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
-    progress.begin("synthesize", config.steps * batches);
+    progress.begin("synthesize", most * batches);
     let (mut ends, mut taken) = ((0.0, 0.0), 0);
     for (index, batch) in samples.chunks_mut(config.batch).enumerate() {
-        let mut random = [Random::new(config.seed, 1 << 32 | index as u64), Random::new(config.seed, 1 << 33 | index as u64)];
+        let stream = |purpose: u32| Random::new(config.seed, 1 << purpose | (*factor as u64 - 1) << 48 | index as u64);
+        let mut random = [stream(32), stream(33)];
         let setting = Setting { inputs, samples: batch.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
         let mut source = (config.method.source.open)(&setting)?;
         let mut matching = Matching { tape: &mut tape, goal, swings: &swings, inputs, isa };
-        let extent = Extent { steps: config.steps, sufficient: sufficient(config, index) };
+        let extent = Extent { steps: *most, sufficient: sufficient(config, index) };
         let mut on_step = |loss: f64| {
             progress.step(&format!("loss {loss:.4}"));
             progress.check()
         };
         let losses = matching.optimize(batch, source.as_mut(), &mut earlier, extent, &mut random, &mut on_step)?;
-        (losses.len()..config.steps).for_each(|_| progress.step("near enough"));
+        (losses.len()..*most).for_each(|_| progress.step("near enough"));
         taken += losses.len();
         ends.0 += losses.first().unwrap_or(&0.0) / batches as f64;
         ends.1 += losses.last().unwrap_or(&0.0) / batches as f64;
