@@ -17,8 +17,8 @@ use crate::quantization::{Format, KernelForecast, Objective, Placement, QuantPla
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::method::Method;
-use crate::synthesis::sibling::Sibling;
-use crate::synthesis::{self, ASSUMED, Assessment, DEAD_LEAVES, GAUSSIAN, assess, synthesize};
+use crate::synthesis::sibling::{Sibling, synthesize_for};
+use crate::synthesis::{self, ASSUMED, Assessment, DEAD_LEAVES, GAUSSIAN, assess};
 
 /// How to quantize to integers.
 #[derive(Clone, Debug)]
@@ -293,17 +293,13 @@ fn samples(
         return Ok((set, inputs));
     }
     let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
-    let sibling = config.statistics_from.as_ref();
     let synthesis = synthesis::Config {
         seed: config.seed,
         input_range: config.input_range.clone(),
         execution: config.execution,
         ..budget.synthesis(wishes, &config.method)
     };
-    let mut synthesis = synthesize(sibling.map_or(teacher, |sibling| &sibling.graph), &synthesis, progress)?;
-    if let Some(sibling) = sibling {
-        sibling.hand_over(&mut synthesis, teacher, &config.execution)?;
-    }
+    let mut synthesis = synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     Ok((synthesis.set, synthesis.inputs))
 }
@@ -362,9 +358,7 @@ fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config
     if let Some(recipe) = &source.recipe {
         entries.push(("zeroq.recipe", recipe.clone()));
     }
-    if let Some(sha256) = &source.statistics_sha256 {
-        entries.push(("zeroq.statistics_sha256", sha256.clone()));
-    }
+    entries.extend(source.statistics_sha256.iter().map(|sha256| ("zeroq.statistics_sha256", sha256.clone())));
     for (key, value) in entries.iter().chain(more) {
         quantized.set_metadata(key, value);
     }

@@ -23,7 +23,7 @@ use crate::quantization::KernelForecast;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::method::{Assumption, Method};
-use crate::synthesis::sibling::Sibling;
+use crate::synthesis::sibling::{self, Sibling};
 use crate::synthesis::{self, Assessment, Synthesis};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -195,10 +195,7 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
     };
     let sibling = sibling(request.stats_from.as_deref(), &graph, progress)?;
     let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);
-    let mut synthesis = synthesis::synthesize(source, &config, progress)?;
-    if let Some(sibling) = &sibling {
-        sibling.hand_over(&mut synthesis, &graph, &request.execution)?;
-    }
+    let mut synthesis = sibling::synthesize_for(&graph, sibling.as_ref(), &config, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     let assessment = synthesis::assess(source, &synthesis.set, &request.execution)?;
     Ok((synthesis, assessment))

@@ -1,15 +1,27 @@
 //! A network that computes the same as another and still has the BatchNormalizations that the other has folded.
 
-use super::Synthesis;
+use super::{Config, Synthesis, synthesize};
 use crate::error::{Error, Result};
 use crate::execution::{self, evaluate};
 use crate::graph::{Graph, ValueId};
 use crate::passes::{batch_norm_statistics, simplify, single_sample};
+use crate::progress::Progress;
 
 /// Largest distance of the outputs of siblings, as a part of the outputs: folding changes the last bits of weights only.
 pub const TOLERANCE: f64 = 1e-3;
 /// Images that both networks see.
 const PROBES: usize = 8;
+
+/// Makes images for `model` from its own statistics, or from those of its sibling where it has one.
+///
+/// # Errors
+/// As [`synthesize`] and [`Sibling::hand_over`].
+pub fn synthesize_for(model: &Graph, sibling: Option<&Sibling>, config: &Config, progress: &dyn Progress) -> Result<Synthesis> {
+    let Some(sibling) = sibling else { return synthesize(model, config, progress) };
+    let mut synthesis = synthesize(&sibling.graph, config, progress)?;
+    sibling.hand_over(&mut synthesis, model, &config.execution)?;
+    Ok(synthesis)
+}
 
 /// A network to take statistics from.
 #[derive(Clone, Debug)]
@@ -105,7 +117,6 @@ mod tests {
     use crate::passes::prepare;
     use crate::progress::Silent;
     use crate::synthesis::method::Method;
-    use crate::synthesis::{Config, synthesize};
 
     fn config() -> Config {
         let (method, execution) = (Method::default(), execution::Config::default());
