@@ -39,8 +39,8 @@ pub enum Assumption {
     Automatic,
     /// Nothing: images stay as they start.
     None,
-    /// Mean 0 and deviation 1 before every activation, what BatchNormalization starts with: trained networks keep means
-    /// within half a deviation, and deviations mostly between 0.3 and 1.5.
+    /// Mean 0 and deviation 1 before every activation, what BatchNormalization starts with: over ten trained networks the mean
+    /// of |γ| is 0.2 to 1.7, that of β −0.3 to 0.1.
     Standard,
     /// The moments that natural pictures have there, as far as they can be computed from weights and biases.
     Propagated,
