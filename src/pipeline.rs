@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::autotune::{self, Bench, Cut, autotune};
 use crate::calibration::{CalibrationSet, Levels, Moments, Provenance, Samples, absorb_biases, calibrate, equalize, magnitudes, observers};
-use crate::distillation::{self, Corrections, Lesson, Rates, Reconstruction, Steps, correct, distill, reconstruct};
+use crate::distillation::{self, Corrections, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{NO_INTEGER_KERNEL, insert, round_to_float16, seal, to_float16, to_qoperator, verify};
 use crate::error::{Error, Result};
 use crate::evaluation::Trial;
@@ -207,7 +207,7 @@ fn tune(
     let tuning = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, execution: config.execution, ..Default::default() };
     if reconstruct_steps > 0 {
         let steps = Steps::Exactly(reconstruct_steps);
-        let tuning = distillation::Config { steps, batch: 2 * DISTILL_BATCH, rates: Rates::BLOCK, ..tuning.clone() };
+        let tuning = distillation::Config { steps, batch: 2 * DISTILL_BATCH, ..tuning.clone() };
         let Reconstruction { blocks, better, .. } = reconstruct(lesson, graph, &tuning, progress)?;
         if better < blocks {
             progress.note(&format!(

@@ -11,7 +11,7 @@ pub struct CorrectionArguments {
     /// Move what activations always have into the biases behind them
     #[arg(long)]
     pub absorb_bias: bool,
-    /// How weights are rounded that are not reconstructed [default: squant for 4 bits and with --no-distill, else nearest]
+    /// How weights are rounded that are not reconstructed [default: squant]
     #[arg(long, value_parser = choice_parser(&Rounding::ALL, Rounding::name, Rounding::description))]
     pub rounding: Option<Rounding>,
     /// Where biases get the mean errors from that they make up for
@@ -35,9 +35,8 @@ impl CorrectionArguments {
         Ok(())
     }
 
-    /// What was asked for; `rough` where weights are of 4 bits or not tuned.
-    pub fn corrections(&self, rough: bool) -> Corrections {
-        let rounding = self.rounding.unwrap_or(if rough { Rounding::Squant } else { Rounding::Nearest });
-        Corrections { absorb_bias: self.absorb_bias, rounding, bias: self.bias_correction }
+    /// What was asked for.
+    pub fn corrections(&self) -> Corrections {
+        Corrections { absorb_bias: self.absorb_bias, rounding: self.rounding.unwrap_or(Rounding::Squant), bias: self.bias_correction }
     }
 }

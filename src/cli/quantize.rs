@@ -245,7 +245,7 @@ impl QuantizeArguments {
             distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
             reconstruct_steps: if self.no_distill { Some(0) } else { self.reconstruct_steps },
             equalize: !self.no_equalize,
-            corrections: self.corrections.corrections(self.no_distill || matches!(self.precision, Precision::W4a8 | Precision::W4a4)),
+            corrections: self.corrections.corrections(),
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),
             all_layers: self.all_layers,

@@ -8,12 +8,12 @@ use crate::execution::tape::Tape;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Isa;
 use crate::ops::SoftRound;
-use crate::tensor::TensorData;
+use crate::tensor::{DataType, TensorData};
 
 /// Learning rates, each in the unit natural to what it moves.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Weights: quantization steps of their channel.
+    /// Weights: quantization steps of their channel; of those of 4 bits, which are larger, a fifth.
     pub weight: f32,
     /// Biases: parts of their mean magnitude.
     pub bias: f32,
@@ -23,11 +23,12 @@ pub struct Rates {
     pub rounding: f32,
 }
 
+/// What a step of weights of 4 bits, which are 16 times as large as those of 8, counts: at the full rate they swing between
+/// levels until the rates fall.
+const NARROW: f32 = 0.2;
+
 impl Rates {
-    /// For a network as a whole. Five times as much makes weights and scales swing between levels until the rates fall.
-    pub const WHOLE: Rates = Rates { weight: 0.01, bias: 0.001, scale: 0.0006, rounding: 0.02 };
-    /// For one block at a time, in few steps.
-    pub const BLOCK: Rates = Rates { bias: 0.005, scale: 0.003, ..Rates::WHOLE };
+    pub const USUAL: Rates = Rates { weight: 0.05, bias: 0.005, scale: 0.003, rounding: 0.02 };
 }
 
 enum Move {
@@ -46,7 +47,11 @@ struct Parameter {
 }
 
 /// All tuned parameters with their optimizer states.
-pub struct Parameters(Vec<Parameter>);
+pub struct Parameters {
+    all: Vec<Parameter>,
+    /// Part of the rates that is used.
+    pub pace: f32,
+}
 
 /// Values of all parameters at one moment.
 pub type Snapshot = Vec<Vec<f32>>;
@@ -73,7 +78,9 @@ impl Parameters {
                 continue;
             }
             let scale = graph.constant(weight.scale).and_then(TensorData::to_f32).unwrap_or_default();
-            if let Some(unit) = weight_unit(tape, weight.value, weight.axis, &scale, rates.weight) {
+            let narrow = matches!(weight.quantizer(graph, &consumers[weight.value.0 as usize]), Ok((_, DataType::I4)));
+            let rate = rates.weight * if narrow { NARROW } else { 1.0 };
+            if let Some(unit) = weight_unit(tape, weight.value, weight.axis, &scale, rate) {
                 moves.insert(weight.value, Move::Add { unit });
             }
         }
@@ -90,13 +97,13 @@ impl Parameters {
             .filter_map(|(value, how)| Some(Parameter { value, adam: Adam::new(tape.parameter(value)?.len(), Decay::USUAL), how }))
             .collect();
         parameters.sort_by_key(|parameter| parameter.value);
-        Parameters(parameters)
+        Parameters { all: parameters, pace: 1.0 }
     }
 
     /// Moves every parameter against its gradient, ever less.
     pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, moment: Moment, isa: Isa) {
-        let factor = moment.rate();
-        for Parameter { value, adam, how } in &mut self.0 {
+        let factor = self.pace * moment.rate();
+        for Parameter { value, adam, how } in &mut self.all {
             let (Some(gradient), Some(elements)) = (gradients.get_mut(value), tape.parameter_mut(*value)) else { continue };
             adam.direct(gradient, isa);
             match how {
@@ -118,7 +125,7 @@ impl Parameters {
 
     /// Rounds what is rounded softly to the nearer level.
     pub fn harden(&self, tape: &mut Tape) {
-        for Parameter { value, how, .. } in &self.0 {
+        for Parameter { value, how, .. } in &self.all {
             if let (Move::Round { .. }, Some(elements)) = (how, tape.parameter_mut(*value)) {
                 elements.iter_mut().for_each(|v| *v = if *v >= 0.0 { DECIDED } else { -DECIDED });
             }
@@ -127,11 +134,11 @@ impl Parameters {
     }
 
     pub fn snapshot(&self, tape: &Tape) -> Snapshot {
-        self.0.iter().map(|parameter| tape.parameter(parameter.value).unwrap_or_default().to_vec()).collect()
+        self.all.iter().map(|parameter| tape.parameter(parameter.value).unwrap_or_default().to_vec()).collect()
     }
 
     pub fn restore(&self, tape: &mut Tape, snapshot: &Snapshot) {
-        for (parameter, elements) in self.0.iter().zip(snapshot) {
+        for (parameter, elements) in self.all.iter().zip(snapshot) {
             if let Some(memory) = tape.parameter_mut(parameter.value) {
                 memory.copy_from_slice(elements);
             }
@@ -141,7 +148,7 @@ impl Parameters {
 
     /// Writes the tape's parameters into the constants of `graph`.
     pub fn store(&self, tape: &Tape, graph: &mut Graph) {
-        for parameter in &self.0 {
+        for parameter in &self.all {
             if let Some(tensor) = tape.parameter_tensor(parameter.value) {
                 graph.set_constant(parameter.value, tensor);
             }

@@ -45,7 +45,7 @@ fn run(shrink: f32, rates: Rates) -> (Graph, Graph, Student, Summary) {
 
 #[test]
 fn a_spoiled_student_recovers() {
-    let (before, after, student, summary) = run(0.6, Rates { weight: 0.05, scale: 0.01, ..Rates::BLOCK });
+    let (before, after, student, summary) = run(0.6, Rates { weight: 0.05, scale: 0.01, ..Rates::USUAL });
     assert!(summary.loss_after < 0.8 * summary.loss_before, "{summary:?}");
     let moved = |value: ValueId| before.constant(value) != after.constant(value);
     assert!(student.weights.iter().all(|weight| moved(weight.value) && moved(weight.scale)));
@@ -55,7 +55,7 @@ fn a_spoiled_student_recovers() {
 
 #[test]
 fn a_state_that_tuning_only_harms_is_kept() {
-    let (before, after, student, summary) = run(1.0, Rates { weight: 50.0, bias: 5.0, scale: 0.5, ..Rates::WHOLE });
+    let (before, after, student, summary) = run(1.0, Rates { weight: 50.0, bias: 5.0, scale: 0.5, ..Rates::USUAL });
     assert_eq!((summary.kept_step, summary.loss_after), (0, summary.loss_before));
     let same = |value: ValueId| before.constant(value) == after.constant(value);
     assert!(Parameters::values(&student).into_iter().all(same));
@@ -94,7 +94,7 @@ fn reconstruction_chooses_levels_that_serve_the_outputs() {
     let set = noise(&teacher, 64);
     let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
     let execution = execution::Config::default();
-    let config = Config { steps: Steps::Exactly(60), rates: Rates { rounding: 0.1, ..Rates::BLOCK }, ..Config::default() };
+    let config = Config { steps: Steps::Exactly(60), rates: Rates { rounding: 0.1, ..Rates::USUAL }, ..Config::default() };
     let error = |graph: &Graph| {
         let run = |graph: &Graph| execution::evaluate(graph, &graph.outputs, &set, &execution).unwrap().swap_remove(0);
         run(&teacher).iter().zip(run(graph).iter()).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()

@@ -125,6 +125,11 @@ impl Trainer {
         self.groups.iter().map(|group| group.loss).sum::<f64>() / set.len() as f64
     }
 
+    /// Uses this part of the rates from now on.
+    pub fn set_pace(&mut self, pace: f32) {
+        self.parameters.pace = pace;
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         self.parameters.snapshot(&self.student)
     }
