@@ -1,9 +1,12 @@
 //! Which value becomes which integer.
 
+mod assignment;
 pub mod costs;
 mod cut;
 mod exclusion;
+mod frontier;
 mod islands;
+mod layer;
 mod objective;
 mod params;
 mod plan;
@@ -14,9 +17,12 @@ pub mod target;
 pub mod targets;
 mod widths;
 
+pub use assignment::{Assignment, LayerWidths, set_widths};
+pub use frontier::{Choice, Optimum, frontier};
 pub use islands::islands;
+pub use layer::Layer;
 pub use objective::{Objective, faster_in_float, movable_nodes};
 pub use params::QuantParams;
 pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, clip_bounds, plan, plan_around};
 pub use target::{Format, PerChannel, Placement, Target};
-pub use widths::{Width, Widths, set_widths};
+pub use widths::{Width, Widths};
