@@ -28,6 +28,7 @@ use crate::graph::Graph;
 use crate::progress::Progress;
 use crate::synthesis::input::Input;
 pub use corrections::{BiasCorrection, Corrections, Rounding, correct};
+pub use pairs::ends;
 use pairs::find_pairs;
 pub use pairs::{LayerShares, Losses, OutputMeasure};
 pub use parameters::Rates;

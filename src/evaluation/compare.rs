@@ -91,7 +91,7 @@ fn conclude(reference: &Subject<'_>, candidate: &Subject<'_>, outputs: Outputs, 
     Ok(Comparison { engine, engine_reason, samples, outputs: compared })
 }
 
-fn compare_output(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>) -> Result<OutputComparison> {
+pub(super) fn compare_output(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>) -> Result<OutputComparison> {
     let Some(metrics) = measure(expected, actual) else {
         let (expected, actual) = (&expected.shape()[1..], &actual.shape()[1..]);
         return Err(Error::Usage(format!(

@@ -35,7 +35,7 @@ pub fn measure(reference: &ArrayD<f32>, candidate: &ArrayD<f32>) -> Option<Metri
     Some(Metrics { agreement: agreement(reference, candidate), sqnr: decibels(signal, noise), cosine: cosine(signal, power, dot), max_abs })
 }
 
-fn decibels(signal: f64, noise: f64) -> f64 {
+pub(super) fn decibels(signal: f64, noise: f64) -> f64 {
     if noise == 0.0 {
         return MOST_DECIBELS;
     }

@@ -1,5 +1,6 @@
 //! How far two models are apart, told by an engine that is not ours where there is one.
 
+mod check;
 mod compare;
 mod engine;
 mod inspection;
@@ -7,11 +8,14 @@ mod latency;
 mod metrics;
 mod onnx_runtime;
 mod own;
+mod profile;
+mod reference;
 mod report;
 mod stopwatch;
 #[cfg(feature = "tract")]
 mod tract;
 
+pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
 pub use inspection::*;
@@ -19,6 +23,8 @@ pub use latency::{Ratio, Trial, race};
 pub use metrics::{Metrics, measure};
 pub use onnx_runtime::{OnnxRuntime, library as onnx_runtime_library};
 pub use own::Own;
+pub use profile::*;
+pub use reference::Reference;
 pub use report::*;
 pub use stopwatch::Stopwatch;
 #[cfg(feature = "tract")]
