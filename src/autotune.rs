@@ -40,10 +40,19 @@ impl Cut {
     /// # Errors
     /// If nothing can be quantized.
     pub fn plan(&self, graph: &mut Graph, target: &Target, exclude: &[String]) -> Result<QuantPlan> {
+        self.pad(graph)?;
+        plan_around(graph, target, exclude, &self.float)
+    }
+
+    /// Lets channels of what runs in float grow to whole blocks, where that is wanted.
+    ///
+    /// # Errors
+    /// If the graph is not sound.
+    pub fn pad(&self, graph: &mut Graph) -> Result<()> {
         if self.padded {
             pad_channels(graph, costs::BLOCK, &self.float.keys().copied().collect())?;
         }
-        plan_around(graph, target, exclude, &self.float)
+        Ok(())
     }
 
     fn nodes(&self) -> BTreeSet<NodeId> {

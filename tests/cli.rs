@@ -53,7 +53,7 @@ fn help_and_version_are_results() {
 #[test]
 fn every_command_has_examples() {
     let place = TempDir::new().unwrap();
-    for command in ["quantize", "synthesize", "inspect", "compare"] {
+    for command in ["quantize", "synthesize", "inspect", "compare", "sensitivity"] {
         let help = run(&[command, "--help"], place.path()).stdout;
         assert!(help.contains(&format!("zeroq {command} model.onnx")), "{command}");
     }
@@ -70,11 +70,15 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         Case { arguments: &["melt", "m.onnx"], says: "melt" },
         Case { arguments: &["quantize", "m.onnx"], says: "--output" },
         Case { arguments: &["quantize", "-o", "q.onnx"], says: "MODEL" },
-        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--precision", "int3"], says: "int8, w4a8, w4a4, w8a16, fp16" },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--precision", "int3"], says: "int8, w4a8, w4a4, w8a16, mixed, fp16" },
         Case {
             arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--target", "abacus"],
             says: "ort-cpu, ort-cpu-avx2, ort-arm64, tensorrt, qnn, tract",
         },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--max-size", "9 bananas"], says: "4.5bits" },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--no-check", "--check-budget", "1"], says: "--no-check" },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--check-agreement", "101"], says: "from 0 to 100" },
+        Case { arguments: &["sensitivity", "m.onnx", "--precision", "int8"], says: "--precision" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--observer", "eyes"], says: "percentile" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "-n", "0"], says: "from 1 to" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "-n", "1000000000"], says: "from 1 to" },
@@ -118,6 +122,7 @@ fn a_missing_model_is_named() {
         &["quantize", "no such model.onnx", "-o", "q.onnx"],
         &["synthesize", "no such model.onnx", "-o", "images"],
         &["compare", "no such model.onnx", "q.onnx"],
+        &["sensitivity", "no such model.onnx", "--plot", "p.svg"],
     ] {
         let run = run(arguments, place.path());
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
@@ -148,6 +153,7 @@ fn what_is_no_model_is_refused_and_nothing_is_written() {
             &["quantize", name, "-o", "q.onnx", "--report", "r.json"],
             &["synthesize", name, "-o", "images"],
             &["compare", name, name],
+            &["sensitivity", name, "--plot", "p.svg"],
         ] {
             let run = run(arguments, place.path());
             assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);
@@ -210,6 +216,9 @@ fn flags_of_one_precision_are_refused_with_another() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("m.onnx"), noise(64)).unwrap();
     let cases = [
+        ("int8", "--max-size=4bits", "--precision mixed"),
+        ("fp16", "--no-check", "integer precisions"),
+        ("mixed", "--no-distill", "--max-size or --min-sqnr"),
         ("int8", "--all-layers", "--precision w4a8 or w4a4"),
         ("w8a16", "--all-layers", "--precision w4a8 or w4a4"),
         ("w4a4", "--fp16-io", "--precision fp16"),

@@ -121,7 +121,15 @@ fn distance_of_engines(path: &Path) -> f64 {
 #[test]
 fn files_of_other_widths_are_valid_close_to_the_original_and_the_same_to_us_and_onnx_runtime() {
     let folder = TempDir::new().unwrap();
-    let cases = [("w4a8", &W4A8), ("w4a4", &W4A4), ("w4a4 --all-layers", &W4A4), ("w8a16", &W8A16)];
+    let cases = [
+        ("w4a8", &W4A8),
+        ("w4a4", &W4A4),
+        ("w4a4 --all-layers", &W4A4),
+        ("w8a16", &W8A16),
+        ("mixed --max-size 5bits", &W4A8),
+        ("mixed --max-size 12bits", &INT8),
+        ("mixed --max-size 24bits", &W8A16),
+    ];
     for (precision, limits) in cases {
         for row in rows() {
             let name = format!("{precision}, {}", row["file"].as_str().unwrap());

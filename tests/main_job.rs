@@ -82,6 +82,60 @@ fn the_report_is_one_value_and_the_same_in_the_file() {
 }
 
 #[test]
+fn the_result_is_checked_on_images_of_another_seed_and_stays_as_it_is_where_it_passes() {
+    let place = TempDir::new().unwrap();
+    let loose = ["--check-sqnr", "-100", "--check-agreement", "0", "--json"];
+    let report = json(&succeed(place.path(), &quantize("checked.onnx", &loose)));
+    let check = &report["check"];
+    assert_eq!((check["passed"].as_bool(), check["seed"].as_u64()), (Some(true), Some(1 << 32)));
+    assert_eq!(check["comparison"]["samples"], 24);
+    assert!(check["layers"].as_array().unwrap().len() >= 10 && check["layers"][0]["sqnr_db"].is_number(), "{check}");
+    let report = json(&succeed(place.path(), &quantize("unchecked.onnx", &["--no-check", "--json"])));
+    assert!(report["check"].is_null());
+    assert!(fs::read(place.path().join("checked.onnx")).unwrap() == fs::read(place.path().join("unchecked.onnx")).unwrap());
+    let output = run(place.path(), &quantize("looked.onnx", &["--check-sqnr", "100", "--check-budget", "0"]));
+    let (text, messages) = (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output));
+    assert!(text.contains("self-check FAILED") && messages.contains("--check-budget is spent"), "{text}{messages}");
+    assert!(fs::read(place.path().join("looked.onnx")).unwrap() == fs::read(place.path().join("unchecked.onnx")).unwrap());
+    let report = json(&succeed(place.path(), &quantize("raised.onnx", &["--check-sqnr", "100", "--check-budget", "2", "--json"])));
+    let raised = report["check"]["raised"].as_array().unwrap();
+    assert!(!raised.is_empty() && raised[0]["reason"].as_str().unwrap().contains("of the noise"), "{report}");
+    assert!(fs::read(place.path().join("raised.onnx")).unwrap() != fs::read(place.path().join("unchecked.onnx")).unwrap());
+}
+
+#[test]
+fn a_mixture_has_the_size_that_was_asked_for() {
+    let place = TempDir::new().unwrap();
+    for size in ["0.3x", "60000"] {
+        let mixed = ["--precision", "mixed", "--max-size", size, "--json", "--force"];
+        let report = json(&succeed(place.path(), &quantize("q.onnx", &mixed)));
+        let (bytes, original) = (report["output"]["bytes"].as_u64().unwrap(), report["model"]["bytes"].as_f64().unwrap());
+        let most = if size == "0.3x" { (0.3 * original) as u64 } else { 60_000 };
+        assert!(bytes <= most && bytes as f64 > 0.8 * most as f64, "{bytes} of {most}");
+        assert!(report["mixed"]["layers"].as_array().unwrap().len() >= 10 && report["precision"] == "mixed", "{}", report["mixed"]);
+    }
+    let output = run(place.path(), &quantize("none.onnx", &["--precision", "mixed", "--max-size", "1000"]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("4 bits for all layers"), "{}", stderr(&output));
+    assert_eq!(files(place.path()), ["q.onnx"]);
+}
+
+#[test]
+fn sensitivity_is_told_drawn_and_reported() {
+    let place = TempDir::new().unwrap();
+    let arguments = ["sensitivity", RESNET, "-n", "24", "--steps", "4", "--plot", "p.svg"];
+    let text = succeed(place.path(), &arguments);
+    assert!(text.contains("4 bits") && text.contains("bits/weight") && text.lines().count() > 15, "{text}");
+    assert!(fs::read_to_string(place.path().join("p.svg")).unwrap().starts_with("<svg"));
+    assert_eq!(run(place.path(), &arguments).status.code(), Some(2));
+    let report = json(&succeed(place.path(), &[&arguments[..], &["--json", "--force"]].concat()));
+    let noise = |index: usize| report["layers"][index]["widths"][0]["noise"].as_f64().unwrap();
+    assert!(noise(0) >= noise(1) && noise(1) >= noise(2));
+    assert_eq!((report["command"].as_str(), report["schema"].as_u64()), (Some("sensitivity"), Some(1)));
+    assert_eq!(files(place.path()), ["p.svg"]);
+}
+
+#[test]
 fn without_a_terminal_progress_is_one_line_for_each_tenth() {
     let place = TempDir::new().unwrap();
     let arguments = ["synthesize", RESNET, "-o", "images", "-n", "4", "--steps", "40"];

@@ -1,14 +1,18 @@
 //! The program: flags in, exit code out. The only place that prints or knows a terminal.
 
 mod arguments;
+mod check;
 mod compare;
 mod corrections;
 mod crash;
 mod inspect;
 mod method;
+mod mixed;
 mod output;
+mod plot;
 mod quantize;
 mod recipe;
+mod sensitivity;
 mod signals;
 mod synthesize;
 mod terminal;
@@ -55,6 +59,7 @@ enum Command {
     Synthesize(synthesize::SynthesizeArguments),
     Inspect(inspect::InspectArguments),
     Compare(compare::CompareArguments),
+    Sensitivity(sensitivity::SensitivityArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -116,6 +121,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Synthesize(arguments) => synthesize::run(arguments, context),
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Compare(arguments) => compare::run(arguments, context),
+        Command::Sensitivity(arguments) => sensitivity::run(arguments, context),
     }
 }
 

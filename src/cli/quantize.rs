@@ -7,7 +7,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
 use super::arguments::{ImageArguments, InputShape, choice_parser, count_parser};
+use super::check::{CheckArguments, describe_check};
 use super::corrections::CorrectionArguments;
+use super::mixed::{MixedArguments, describe_mixed};
 use super::output::{check_output, print, print_json, to_json, write_file};
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
@@ -16,7 +18,7 @@ use crate::calibration::observers;
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
-use crate::pipeline;
+use crate::pipeline::{self, Checking, Mixed};
 use crate::progress::Progress;
 use crate::quantization::{Objective, Width, Widths, targets};
 use crate::synthesis::input_range::InputRange;
@@ -30,7 +32,8 @@ Examples:
   zeroq quantize model.onnx -o model_int8.onnx --exclude '/head/*' --json --report run.json
   zeroq quantize model.onnx -o model_int8.onnx --autotune
   zeroq quantize model.onnx -o model_fp16.onnx --precision fp16
-  zeroq quantize model.onnx -o model_w4a4.onnx --precision w4a4 --all-layers";
+  zeroq quantize model.onnx -o model_w4a4.onnx --precision w4a4 --all-layers
+  zeroq quantize model.onnx -o model_mixed.onnx --precision mixed --max-size 0.15x";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
@@ -42,6 +45,8 @@ pub enum Precision {
     W4a4,
     /// 8-bit weights, 16-bit activations
     W8a16,
+    /// Each layer 4, 8, 16 bits or float, as its measured sensitivity and --max-size or --min-sqnr want it
+    Mixed,
     /// 16-bit floats; inputs and outputs stay 32-bit
     Fp16,
 }
@@ -53,8 +58,13 @@ impl Precision {
             Precision::W4a8 => "w4a8",
             Precision::W4a4 => "w4a4",
             Precision::W8a16 => "w8a16",
+            Precision::Mixed => "mixed",
             Precision::Fp16 => "fp16",
         }
+    }
+
+    fn has_four_bits(self) -> bool {
+        matches!(self, Precision::W4a8 | Precision::W4a4 | Precision::Mixed)
     }
 
     /// Widths of weights and activations, where they become integers.
@@ -64,9 +74,10 @@ impl Precision {
             Precision::W4a8 => (Width::Four, Width::Eight),
             Precision::W4a4 => (Width::Four, Width::Four),
             Precision::W8a16 => (Width::Eight, Width::Sixteen),
+            Precision::Mixed => (Width::Four, Width::Eight),
             Precision::Fp16 => return None,
         };
-        Some(Widths { weights, activations, all_layers })
+        Some(Widths { weights, activations, all_layers: all_layers || self == Precision::Mixed })
     }
 }
 
@@ -91,11 +102,11 @@ impl FromStr for Device {
     }
 }
 
-fn target_names() -> PossibleValuesParser {
+pub fn target_names() -> PossibleValuesParser {
     targets::all().into_iter().map(|target| PossibleValue::new(target.name).help(target.description)).into()
 }
 
-fn observer_names() -> PossibleValuesParser {
+pub fn observer_names() -> PossibleValuesParser {
     observers::all().iter().map(|observer| observer.name()).into()
 }
 
@@ -158,6 +169,10 @@ pub struct QuantizeArguments {
     /// Make the first and last layers 4-bit too; with --precision w4a8 or w4a4
     #[arg(long)]
     pub all_layers: bool,
+    #[command(flatten)]
+    pub mixed: MixedArguments,
+    #[command(flatten)]
+    pub check: CheckArguments,
     /// Make inputs and outputs 16-bit too; with --precision fp16
     #[arg(long)]
     pub fp16_io: bool,
@@ -174,6 +189,9 @@ pub struct QuantizeArguments {
 pub struct QuantizeRequest {
     pub model: PathBuf,
     pub precision: Precision,
+    /// For [`Precision::Mixed`].
+    pub mixed: Mixed,
+    pub check: Option<Checking>,
     pub target: String,
     pub objective: Objective,
     pub autotune: bool,
@@ -206,6 +224,8 @@ impl QuantizeRequest {
         Ok(pipeline::Config {
             target,
             widths: self.precision.widths(self.all_layers).unwrap_or(Widths::INT8),
+            mixed: (self.precision == Precision::Mixed).then(|| self.mixed.clone()),
+            check: self.check,
             objective: self.objective,
             autotune: self.autotune,
             observer: Some(self.observer.clone()),
@@ -233,6 +253,8 @@ impl QuantizeArguments {
             method: images.method.method(recipe)?,
             model: self.model.clone(),
             precision: self.precision,
+            mixed: self.mixed.mixed(),
+            check: self.check.checking(),
             target: self.target.clone(),
             objective: self.objective,
             autotune: self.autotune,
@@ -271,6 +293,10 @@ impl QuantizeArguments {
         }
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));
+        }
+        self.mixed.check(self.precision)?;
+        if let (Some(flag), Precision::Fp16) = (self.check.given(), self.precision) {
+            return Err(Error::Usage(format!("{flag} is for integer precisions")));
         }
         if self.images.recipe.is_some() && self.calibration.is_some() {
             return Err(Error::Usage("--recipe makes images, --calibration gives them: use one of the two".into()));
@@ -318,6 +344,7 @@ fn describe(report: &QuantizeReport) -> String {
     for kernel in &kernels.float_nodes {
         text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
     }
+    text += &report.mixed.as_ref().map(describe_mixed).unwrap_or_default();
     text += &describe_assessment(&report.assessment);
     if let Some(tuning) = &report.distillation {
         text += &format!(
@@ -325,6 +352,7 @@ fn describe(report: &QuantizeReport) -> String {
             tuning.steps, tuning.loss_before, tuning.loss_after, tuning.held_out
         );
     }
+    text += &report.check.as_ref().map(describe_check).unwrap_or_default();
     if let Some(comparison) = &report.comparison {
         text += &describe_comparison(comparison);
     }

@@ -10,8 +10,8 @@ use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, Stopwatch, Subject,
-    SynthesizeReport, dissect,
+    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport,
+    Stopwatch, Subject, SynthesizeReport, dissect,
 };
 use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
@@ -58,11 +58,7 @@ fn file_report(model: &Model) -> FileReport {
 /// If the model cannot be quantized.
 pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
     let stopwatch = Stopwatch::new(progress);
-    let mut original = onnx::load(&request.model, &onnx::Limits::default())?;
-    refuse_quantized(&original, request)?;
-    tell(&original, &stopwatch);
-    onnx::check_output(&original, output, true)?;
-    bind(&mut original.graph, &request.shapes, &stopwatch)?;
+    let original = load_float(request, Some(output), &stopwatch)?;
     let mut config = request.config()?;
     config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
@@ -88,12 +84,47 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         autotune: work.trials,
         distillation: work.distillation,
         assessment: work.assessment,
+        mixed: work.mixed,
+        check: work.check,
         comparison,
         provenance: work.held_out.provenance,
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
     };
     Ok((bytes, report))
+}
+
+/// Reads a model to quantize, with the shapes that the user names.
+fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn Progress) -> Result<Model> {
+    let mut original = onnx::load(&request.model, &onnx::Limits::default())?;
+    refuse_quantized(&original, request)?;
+    tell(&original, progress);
+    output.map_or(Ok(()), |output| onnx::check_output(&original, output, true))?;
+    bind(&mut original.graph, &request.shapes, progress)?;
+    Ok(original)
+}
+
+/// How much a model's outputs mind the precision of each layer.
+///
+/// # Errors
+/// If the model cannot be quantized.
+pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result<SensitivityReport> {
+    let stopwatch = Stopwatch::new(progress);
+    let original = load_float(request, None, &stopwatch)?;
+    let config = request.config()?;
+    let given = given_samples(&original, request, &config, &stopwatch)?;
+    let profile = pipeline::profile(&original, given, &config, &stopwatch)?;
+    Ok(SensitivityReport {
+        schema: SCHEMA,
+        command: "sensitivity",
+        version: VERSION,
+        model: file_report(&original),
+        target: request.target.clone(),
+        seed: request.seed,
+        profile,
+        warnings: stopwatch.warnings(),
+        cost: Cost::of(&stopwatch, request.execution.isa),
+    })
 }
 
 fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {

@@ -135,6 +135,10 @@ pub struct QuantizeReport {
     pub distillation: Option<crate::distillation::Summary>,
     /// What the original says of the images that the result was made on.
     pub assessment: Assessment,
+    /// What each layer became, with `--precision mixed`.
+    pub mixed: Option<super::MixedChoice>,
+    /// The result on samples of another seed, layer by layer; `None` where nothing was checked.
+    pub check: Option<super::Check>,
     /// Original against result, on images that were not used for tuning.
     pub comparison: Option<Comparison>,
     pub provenance: Provenance,
@@ -157,6 +161,22 @@ pub struct SynthesizeReport {
     pub final_loss: Option<f64>,
     pub assessment: Assessment,
     pub provenance: Provenance,
+    pub warnings: Vec<String>,
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What `zeroq sensitivity` found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SensitivityReport {
+    pub schema: u32,
+    pub command: &'static str,
+    pub version: &'static str,
+    pub model: FileReport,
+    pub target: String,
+    pub seed: u64,
+    #[serde(flatten)]
+    pub profile: super::Profile,
     pub warnings: Vec<String>,
     #[serde(flatten)]
     pub cost: Cost,

@@ -1,0 +1,63 @@
+//! How much work a model gets.
+
+use crate::distillation::Steps;
+use crate::execution;
+use crate::synthesis;
+use crate::synthesis::input_range::InputRange;
+use crate::synthesis::method::Method;
+
+/// What the user says of the amount of work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    pub samples: Option<usize>,
+    pub steps: Option<usize>,
+}
+
+/// Work that a model gets, from its multiplications per sample: budgets are steps, never clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub images: usize,
+    pub batch: usize,
+    pub steps: usize,
+    pub distill_steps: Steps,
+    /// For each block.
+    pub reconstruct_steps: usize,
+}
+
+/// Samples of one distillation step.
+pub(super) const DISTILL_BATCH: usize = 16;
+
+impl Budget {
+    /// A step of synthesis costs about four multiplications' worth for each one of the model, a step of distillation eight.
+    pub fn of(macs: u64) -> Budget {
+        let macs = macs.max(1) as f64;
+        let images = if macs < 3e8 {
+            256
+        } else if macs < 1e9 {
+            128
+        } else {
+            64
+        };
+        let steps = (1e12 / (macs * images as f64)).clamp(50.0, 200.0) as usize;
+        let distill = |total: f64, least: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, 600.0) as usize;
+        let distill_steps = Steps::Between { least: distill(1e11, 30.0), most: distill(4e11, 120.0) };
+        let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
+        Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
+    }
+
+    /// A synthesis with `method`, as much of it as is wished for or fits the budget; seed, input range and execution are the
+    /// usual ones.
+    pub fn synthesis(&self, wishes: Wishes, method: &Method) -> synthesis::Config {
+        let batch = method.batch.unwrap_or(self.batch);
+        synthesis::Config {
+            samples: wishes.samples.unwrap_or(self.images),
+            batch,
+            steps: wishes.steps.unwrap_or(self.steps),
+            sufficient: wishes.steps.is_none().then(|| synthesis::Config::sufficient(batch)),
+            seed: 0,
+            input_range: InputRange::Auto,
+            method: method.clone(),
+            execution: execution::Config::default(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! All that comes before widths are assigned.
+
+use super::samples::{assess_or_note, hold_out, samples, unseen_samples};
+use super::{Budget, Config, Mixed};
+use crate::autotune;
+use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equalize};
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::passes::{macs, prepare, simplify, single_sample, upgrade_opset};
+use crate::progress::Progress;
+use crate::quantization::Width;
+use crate::synthesis::Assessment;
+use crate::synthesis::input::Input;
+
+/// The original in the form that is quantized, with samples to do it on.
+pub(super) struct Prepared {
+    pub teacher: Graph,
+    pub set: CalibrationSet,
+    /// For the final comparison alone.
+    pub held_out: CalibrationSet,
+    /// For the self-check alone; `None` where nothing is checked.
+    pub unseen: Option<CalibrationSet>,
+    pub inputs: Vec<Input>,
+    pub assessment: Assessment,
+    pub budget: Budget,
+    /// What BatchNormalization says of the values.
+    pub moments: Moments,
+}
+
+impl Prepared {
+    /// # Errors
+    /// If the model is not sound, or something in it cannot be computed that must be.
+    pub fn new(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Self> {
+        let mut teacher = model.graph.clone();
+        simplify(&mut teacher)?;
+        config.target.check(&teacher, &config.widths)?;
+        if config.autotune {
+            autotune::check(&config.target)?;
+        }
+        if config.target.fixed_shapes {
+            teacher = single_sample(&teacher)?;
+        }
+        if writes_new_types(config) {
+            raise_opset(&mut teacher, model.opset, config, progress)?;
+        }
+        let budget = Budget::of(macs(&single_sample(&teacher)?));
+        let is_given = given.is_some();
+        let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
+        let assessment = assess_or_note(&teacher, &set, config, progress);
+        let (set, held_out) = hold_out(&set);
+        let wanted = config.check.is_some() || config.mixed.as_ref().is_some_and(|mixed| mixed.min_sqnr.is_some());
+        let unseen = wanted.then(|| unseen_samples(&teacher, &inputs, &held_out, is_given, &budget, config)).transpose()?;
+        let mut moments = Moments::of_batch_norms(&teacher);
+        prepare(&mut teacher)?;
+        if config.equalize {
+            equalize(&mut teacher, &set, Levels::of(&config.widths), &mut moments, &config.execution)?;
+        }
+        if config.corrections.absorb_bias {
+            let count = absorb_biases(&mut teacher, &set, &mut moments, &config.execution)?;
+            progress.note(&format!("{count} channels gave what they always have to the biases behind them"));
+        }
+        Ok(Prepared { teacher, set, held_out, unseen, inputs, assessment, budget, moments })
+    }
+}
+
+/// Whether a file is to be written that needs an operator set with integers of 4 and 16 bits.
+fn writes_new_types(config: &Config) -> bool {
+    config.mixed.as_ref().map_or(!config.widths.fit_old_opsets(), |mixed| *mixed != Mixed::default())
+}
+
+/// Brings the graph into an operator set that knows integers of these widths, and says what they are good for.
+fn raise_opset(teacher: &mut Graph, written_in: i64, config: &Config, progress: &dyn Progress) -> Result<()> {
+    let before = teacher.opset;
+    upgrade_opset(teacher, written_in)?;
+    if before < teacher.opset {
+        let precision = config.mixed.as_ref().map_or_else(|| config.widths.to_string(), |_| "mixed precision".to_string());
+        progress.note(&format!("operator set raised from {before} to {}, which {precision} needs", teacher.opset));
+    }
+    let gain = match config.widths.activations {
+        Width::Sixteen => "the result is as small as int8 and nearer to the original",
+        _ => "the file shrinks",
+    };
+    progress.note(&format!(
+        "ONNX Runtime computes layers with integers of 4 or 16 bits in float: {gain}, but it runs no faster than the original, often slower"
+    ));
+    Ok(())
+}

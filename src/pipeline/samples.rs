@@ -1,0 +1,90 @@
+//! What takes the place of data.
+
+use super::{Budget, Config, Wishes};
+use crate::calibration::{CalibrationSet, Samples};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::progress::{Progress, Silent};
+use crate::synthesis::input::Input;
+use crate::synthesis::input_range::{InputRange, PixelRange};
+use crate::synthesis::sibling::synthesize_for;
+use crate::synthesis::{self, Assessment, assess};
+
+/// The samples to work on: those given, as many as asked for, or synthesized ones.
+pub(super) fn samples(
+    teacher: &Graph,
+    given: Option<CalibrationSet>,
+    budget: &Budget,
+    model: &Model,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<(CalibrationSet, Vec<Input>)> {
+    if let Some(set) = given {
+        let set = set.slice(0..config.images.unwrap_or(set.len()).min(set.len()));
+        if set.len() < 2 {
+            return Err(Error::Data("at least two samples are needed".to_string()));
+        }
+        let inputs = set.inputs.iter().map(observed_input).collect();
+        return Ok((set, inputs));
+    }
+    let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
+    let synthesis = synthesis::Config {
+        seed: config.seed,
+        input_range: config.input_range.clone(),
+        execution: config.execution,
+        ..budget.synthesis(wishes, &config.method)
+    };
+    let mut synthesis = synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, progress)?;
+    synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
+    Ok((synthesis.set, synthesis.inputs))
+}
+
+/// Samples that cannot be assessed may still be good enough to work on.
+pub(super) fn assess_or_note(teacher: &Graph, set: &CalibrationSet, config: &Config, progress: &dyn Progress) -> Assessment {
+    let judge = config.statistics_from.as_ref().map_or(teacher, |sibling| &sibling.graph);
+    assess(judge, set, &config.execution).unwrap_or_else(|error| {
+        progress.note(&format!("how near the samples are to the training data is not known: {error}"));
+        Assessment::default()
+    })
+}
+
+/// The samples to work on, and those that nothing but the final comparison sees.
+pub(super) fn hold_out(set: &CalibrationSet) -> (CalibrationSet, CalibrationSet) {
+    let seen = set.len() - (set.len() / 8).clamp(1, 32).min(set.len() - 1);
+    (set.slice(0..seen), set.slice(seen..set.len()))
+}
+
+/// Samples for the self-check, fewer where the user asks for fewer in all.
+const UNSEEN: usize = 32;
+/// How far the seed of the self-check is from that of the run.
+const OTHER_SEED: u64 = 1 << 32;
+
+/// Samples that nothing was made with: of another seed where samples are synthesized, else those held out.
+pub(super) fn unseen_samples(
+    teacher: &Graph,
+    inputs: &[Input],
+    held_out: &CalibrationSet,
+    given: bool,
+    budget: &Budget,
+    config: &Config,
+) -> Result<CalibrationSet> {
+    if given {
+        return Ok(held_out.clone());
+    }
+    let wishes = Wishes { samples: Some(config.images.unwrap_or(UNSEEN).clamp(2, UNSEEN)), steps: config.steps };
+    let input_range = match inputs {
+        [input] => InputRange::Given(input.range.clone()),
+        _ => config.input_range.clone(),
+    };
+    let seed = config.seed.wrapping_add(OTHER_SEED);
+    let synthesis = synthesis::Config { seed, input_range, execution: config.execution, ..budget.synthesis(wishes, &config.method) };
+    Ok(synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, &Silent)?.set)
+}
+
+/// An input whose range is what its samples show.
+fn observed_input(samples: &Samples) -> Input {
+    let low = samples.elements.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = samples.elements.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    Input { name: samples.name.clone(), shape: samples.shape.clone(), range: PixelRange::uniform("observed", low, high.max(low + 1e-6)) }
+}

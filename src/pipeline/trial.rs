@@ -1,0 +1,98 @@
+//! One assignment of widths, tried: plan → calibrate → insert → distill.
+
+use super::budget::DISTILL_BATCH;
+use super::{Config, Prepared};
+use crate::calibration::{Ranges, calibrate, observers};
+use crate::distillation::{self, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
+use crate::emit::{Student, insert};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::progress::Progress;
+use crate::quantization::{Assignment, QuantPlan, Width};
+
+/// The student with these widths, as far as it was tuned; not sealed yet.
+pub(super) struct Trial {
+    pub assignment: Assignment,
+    pub plan: QuantPlan,
+    pub ranges: Ranges,
+    pub graph: Graph,
+    pub student: Student,
+    /// `None` where nothing was tuned.
+    pub summary: Option<distillation::Summary>,
+}
+
+impl Trial {
+    /// # Errors
+    /// If nothing can be quantized, or a planned value cannot be computed.
+    pub fn new(prepared: &Prepared, assignment: Assignment, config: &Config, progress: &dyn Progress) -> Result<Self> {
+        let plan = assignment.plan(&prepared.teacher, &config.target, &config.exclude)?;
+        let ranges = ranges_of(prepared, &plan, config, progress)?;
+        let mut trial = Trial::untuned(prepared, assignment, plan, ranges, config)?;
+        let lesson = Lesson { teacher: &prepared.teacher, student: &trial.student, set: &prepared.set, inputs: &prepared.inputs };
+        trial.summary = tune(lesson, &mut trial.graph, &trial.plan, prepared, config, progress)?;
+        Ok(trial)
+    }
+
+    /// # Errors
+    /// If plan and ranges do not fit the graph.
+    pub fn untuned(prepared: &Prepared, assignment: Assignment, plan: QuantPlan, ranges: Ranges, config: &Config) -> Result<Self> {
+        let mut graph = prepared.teacher.clone();
+        let mut student = insert(&mut graph, &plan, &ranges)?;
+        config.corrections.add_biases(&mut graph, &mut student);
+        Ok(Trial { assignment, plan, ranges, graph, student, summary: None })
+    }
+}
+
+/// # Errors
+/// If a planned value cannot be computed.
+pub(super) fn ranges_of(prepared: &Prepared, plan: &QuantPlan, config: &Config, progress: &dyn Progress) -> Result<Ranges> {
+    let Prepared { teacher, set, inputs, .. } = prepared;
+    let name = config.observer.as_deref().unwrap_or("mse");
+    let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
+    let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
+    calibrate(teacher, plan, set, observer.as_ref(), input_range, &config.execution, progress)
+}
+
+/// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.
+fn tune(
+    lesson: Lesson<'_>,
+    graph: &mut Graph,
+    plan: &QuantPlan,
+    prepared: &Prepared,
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<Option<distillation::Summary>> {
+    let Prepared { budget, moments, .. } = prepared;
+    let types = plan.weights.iter().map(|point| point.data_type).chain(plan.groups.iter().map(|group| group.data_type));
+    let narrow = types.into_iter().any(|data_type| Width::of(data_type) == Some(Width::Four));
+    let reconstruct_steps = config.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
+    let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
+    if lesson.set.len() < 16 {
+        correct(lesson, graph, moments, config.corrections, &config.execution, progress)?;
+        if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
+            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", lesson.set.len()));
+        }
+        return Ok(None);
+    }
+    let tuning = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, execution: config.execution, ..Default::default() };
+    if reconstruct_steps > 0 {
+        let steps = Steps::Exactly(reconstruct_steps);
+        let tuning = distillation::Config { steps, batch: 2 * DISTILL_BATCH, ..tuning.clone() };
+        let Reconstruction { blocks, better, .. } = reconstruct(lesson, graph, &tuning, progress)?;
+        if better < blocks {
+            progress.note(&format!(
+                "learned rounding did better than nearest in {better} of {blocks} blocks; the others are rounded to nearest"
+            ));
+        }
+    }
+    let corrections = if reconstruct_steps > 0 { config.corrections.after_reconstruction(progress) } else { config.corrections };
+    correct(lesson, graph, moments, corrections, &config.execution, progress)?;
+    if steps == Steps::Exactly(0) {
+        return Ok(None);
+    }
+    let found = distill(lesson, graph, &tuning, progress)?;
+    if found.kept_step == 0 {
+        progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
+    }
+    Ok(Some(found))
+}
