@@ -17,6 +17,7 @@ mod signals;
 mod synthesize;
 mod terminal;
 mod text;
+mod tuning;
 mod work;
 
 use std::process::ExitCode;

@@ -6,19 +6,20 @@ use std::str::FromStr;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
-use super::arguments::{ImageArguments, InputShape, choice_parser, count_parser};
+use super::arguments::{ImageArguments, InputShape, choice_parser};
 use super::check::{CheckArguments, describe_check};
 use super::corrections::CorrectionArguments;
 use super::mixed::{MixedArguments, describe_mixed};
 use super::output::{check_output, print, print_json, to_json, write_file};
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
+use super::tuning::TuningArguments;
 use super::{Context, Outcome, recipe, work};
 use crate::calibration::observers;
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
-use crate::pipeline::{self, Checking, Mixed};
+use crate::pipeline::{self, Checking, Mixed, Tuning};
 use crate::progress::Progress;
 use crate::quantization::{Objective, Width, Widths, targets};
 use crate::synthesis::input_range::InputRange;
@@ -61,10 +62,6 @@ impl Precision {
             Precision::Mixed => "mixed",
             Precision::Fp16 => "fp16",
         }
-    }
-
-    fn has_four_bits(self) -> bool {
-        matches!(self, Precision::W4a8 | Precision::W4a4 | Precision::Mixed)
     }
 
     /// Widths of weights and activations, where they become integers.
@@ -142,16 +139,8 @@ pub struct QuantizeArguments {
     pub calibration: Option<PathBuf>,
     #[command(flatten)]
     pub images: ImageArguments,
-    /// Steps of tuning the quantized model against the original [default: chosen from the model]
-    #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000), conflicts_with = "no_distill")]
-    pub distill_steps: Option<usize>,
-    /// Steps of learning how the weights of each block are rounded, before that [default: chosen from the model for 4 bits,
-    /// 0 for wider integers]
-    #[arg(long, value_name = "N", value_parser = count_parser(0, 10_000_000), conflicts_with = "no_distill")]
-    pub reconstruct_steps: Option<usize>,
-    /// Do not tune the quantized model against the original
-    #[arg(long)]
-    pub no_distill: bool,
+    #[command(flatten)]
+    pub tuning: TuningArguments,
     /// Do not bring channels to like ranges first, which leaves the float function as it is
     #[arg(long)]
     pub no_equalize: bool,
@@ -201,9 +190,7 @@ pub struct QuantizeRequest {
     pub shapes: Vec<InputShape>,
     pub images: Option<usize>,
     pub steps: Option<usize>,
-    /// `Some(0)` where nothing is tuned, `None` where the number is chosen.
-    pub distill_steps: Option<usize>,
-    pub reconstruct_steps: Option<usize>,
+    pub tuning: Tuning,
     pub equalize: bool,
     pub corrections: Corrections,
     pub observer: String,
@@ -235,8 +222,7 @@ impl QuantizeRequest {
             input_range: self.input_range.clone(),
             images: self.images,
             steps: self.steps,
-            distill_steps: self.distill_steps,
-            reconstruct_steps: self.reconstruct_steps,
+            tuning: self.tuning,
             seed: self.seed,
             method: self.method.clone(),
             statistics_from: None,
@@ -264,8 +250,7 @@ impl QuantizeArguments {
             shapes: images.shapes,
             images: images.images,
             steps: images.steps,
-            distill_steps: if self.no_distill { Some(0) } else { self.distill_steps },
-            reconstruct_steps: if self.no_distill { Some(0) } else { self.reconstruct_steps },
+            tuning: self.tuning.tuning(),
             equalize: !self.no_equalize,
             corrections: self.corrections.corrections(),
             observer: self.observer.clone(),

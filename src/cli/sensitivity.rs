@@ -15,6 +15,7 @@ use crate::calibration::observers;
 use crate::distillation::{BiasCorrection, Corrections, Rounding};
 use crate::error::Result;
 use crate::evaluation::{LayerProfile, SensitivityReport};
+use crate::pipeline::Tuning;
 use crate::progress::Progress;
 use crate::quantization::{Objective, targets};
 
@@ -80,8 +81,7 @@ impl SensitivityArguments {
             shapes: images.shapes,
             images: images.images,
             steps: images.steps,
-            distill_steps: Some(0),
-            reconstruct_steps: Some(0),
+            tuning: Tuning::NONE,
             equalize: !self.no_equalize,
             observer: self.observer.clone(),
             exclude: self.exclude.clone(),

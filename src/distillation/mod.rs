@@ -79,7 +79,7 @@ pub struct Config {
     /// Samples per step.
     pub batch: usize,
     /// Part of the samples that are mixed with another one.
-    pub mixed: f32,
+    pub mixup: f32,
     pub losses: Losses,
     pub seed: u64,
     pub rates: Rates,
@@ -89,8 +89,8 @@ pub struct Config {
 impl Default for Config {
     /// The least that can be done: one step.
     fn default() -> Self {
-        let (losses, execution) = (Losses::default(), execution::Config::default());
-        Config { steps: Steps::Exactly(1), batch: 16, mixed: 0.0, losses, seed: 0, rates: Rates::USUAL, execution }
+        let (losses, execution) = (Losses::USUAL, execution::Config::default());
+        Config { steps: Steps::Exactly(1), batch: 16, mixup: 0.0, losses, seed: 0, rates: Rates::USUAL, execution }
     }
 }
 

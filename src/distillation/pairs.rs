@@ -22,26 +22,70 @@ pub struct Pair {
 }
 
 /// What is held against the teacher, and how much of it counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Losses {
     pub outputs: OutputMeasure,
     pub layers: LayerShares,
 }
 
+impl Losses {
+    pub const USUAL: Losses = Losses { outputs: OutputMeasure::Noise, layers: LayerShares::Even };
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Losses::USUAL
+    }
+}
+
 /// How outputs are judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputMeasure {
     /// By their noise-to-signal ratio.
-    #[default]
     Noise,
     /// Scores of classes by their Kullback-Leibler divergence; other outputs as above.
     Divergence,
 }
 
+impl OutputMeasure {
+    pub const ALL: [OutputMeasure; 2] = [OutputMeasure::Noise, OutputMeasure::Divergence];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputMeasure::Noise => "noise",
+            OutputMeasure::Divergence => "divergence",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            OutputMeasure::Noise => "Noise-to-signal ratio",
+            OutputMeasure::Divergence => "Kullback-Leibler divergence of scores of classes; the noise-to-signal ratio of other outputs",
+        }
+    }
+}
+
+impl LayerShares {
+    pub const ALL: [LayerShares; 2] = [LayerShares::Even, LayerShares::Depth];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            LayerShares::Even => "even",
+            LayerShares::Depth => "depth",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            LayerShares::Even => "All the same",
+            LayerShares::Depth => "The more, the later they come",
+        }
+    }
+}
+
 /// What share the layers have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerShares {
-    #[default]
     Even,
     /// The k-th of n counts 2k / (n + 1) times the mean.
     ///
@@ -169,4 +213,36 @@ fn measure_energies(teacher: &Graph, pairs: &mut [Pair], set: &CalibrationSet, c
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::{calibrate, observers};
+    use crate::emit::insert;
+    use crate::graph::sketch::{Sketch, noise};
+    use crate::progress::Silent;
+    use crate::quantization::{plan, targets};
+
+    #[test]
+    fn depth_counts_more_and_scores_are_told_by_their_shape() {
+        let window = crate::ops::Attributes::default();
+        let sketch = Sketch::new(&[0, 3, 8, 8]).conv("a", "x", (3, 4), 3, 1).plain("r", "Relu", "a").conv("b", "r", (4, 5), 3, 1);
+        let teacher = sketch.node("p", "GlobalAveragePool", "b", window.clone()).node("y", "Flatten", "p", window).outputs("y b");
+        let plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
+        let (set, config) = (noise(&teacher, 4), execution::Config::default());
+        let ranges = calibrate(&teacher, &plan, &set, observers::find("min-max").unwrap().as_ref(), None, &config, &Silent).unwrap();
+        let mut graph = teacher.clone();
+        let student = insert(&mut graph, &plan, &ranges).unwrap();
+        let pairs = |losses| find_pairs(&teacher, &graph, &student, &set, losses, &config).unwrap();
+        let even = pairs(Losses::USUAL);
+        assert!((even.iter().map(|pair| pair.share).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(even.iter().all(|pair| matches!(pair.measure, Measure::Noise { .. })));
+        let deep = pairs(Losses { outputs: OutputMeasure::Divergence, layers: LayerShares::Depth });
+        let measures: Vec<bool> = deep[..2].iter().map(|pair| pair.measure == Measure::Divergence).collect();
+        assert_eq!(measures, [true, false]);
+        assert!(deep[2..].windows(2).all(|pair| pair[0].share < pair[1].share));
+        let layers = |pairs: &[Pair]| pairs[2..].iter().map(|pair| pair.share).sum::<f64>();
+        assert!((layers(&deep) - layers(&even)).abs() < 1e-9);
+    }
 }

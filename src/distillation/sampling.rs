@@ -69,3 +69,47 @@ impl Sampler {
         self.random.below(1 << 20) as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::{Provenance, Samples};
+    use crate::synthesis::input_range::PixelRange;
+
+    fn set(count: usize) -> (CalibrationSet, Input) {
+        let shape = vec![1, 1, 2, 2];
+        let elements = (0..4 * count).map(|i| (i / 4) as f32).collect();
+        let samples = Samples { name: "x".into(), shape: shape.clone(), elements };
+        let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
+        (set, Input { name: "x".into(), shape, range: PixelRange::uniform("test", 0.0, 16.0) })
+    }
+
+    fn loaded(view: &View, set: &CalibrationSet, input: &Input) -> Vec<f32> {
+        let (mut places, mut memory) = (Vec::new(), vec![0.0; 4]);
+        view.load(set, 0, input, &Layout::row_major(&input.shape), &mut places, &mut memory);
+        memory
+    }
+
+    #[test]
+    fn every_sample_is_seen_before_one_is_seen_again() {
+        let (set, input) = set(12);
+        let mut sampler = Sampler::new(Random::new(0, 0), 4, 0.0);
+        let mut seen: Vec<f32> = (0..3).flat_map(|_| sampler.next(&set)).map(|view| loaded(&view, &set, &input)[0]).collect();
+        seen.sort_by(f32::total_cmp);
+        assert_eq!(seen, (0..12).map(|i| i as f32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_mixture_lies_between_its_samples_and_nearer_to_the_first() {
+        let (set, input) = set(12);
+        let views = Sampler::new(Random::new(0, 0), 12, 1.0).next(&set);
+        let mut between = 0;
+        for view in views {
+            let (other, part) = view.mixed.unwrap();
+            let wanted = view.sample as f32 + part * (other as f32 - view.sample as f32);
+            assert!((0.0..0.5).contains(&part) && loaded(&view, &set, &input).iter().all(|x| (x - wanted).abs() < 1e-5));
+            between += usize::from(other != view.sample);
+        }
+        assert!(between > 6);
+    }
+}

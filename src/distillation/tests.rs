@@ -37,7 +37,7 @@ fn run(shrink: f32, rates: Rates) -> (Graph, Graph, Student, Summary) {
     let range = PixelRange::uniform("noise", -4.0, 4.0);
     let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range }];
     let before = graph.clone();
-    let config = Config { steps: Steps::Exactly(40), batch: 8, mixed: 0.5, rates, ..Config::default() };
+    let config = Config { steps: Steps::Exactly(40), batch: 8, mixup: 0.5, rates, ..Config::default() };
     let summary =
         distill(Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs }, &mut graph, &config, &Silent).unwrap();
     (before, graph, student, summary)

@@ -70,7 +70,7 @@ impl Trainer {
         let group =
             |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0, places: Vec::new() };
         let groups = (0..GROUPS.min(config.batch)).map(group).collect();
-        let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixed);
+        let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixup);
         Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, isa, groups, inputs: inputs.to_vec(), sampler })
     }
 

@@ -39,10 +39,20 @@ impl Budget {
             64
         };
         let steps = (1e12 / (macs * images as f64)).clamp(50.0, 200.0) as usize;
-        let distill = |total: f64, least: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, 600.0) as usize;
-        let distill_steps = Steps::Between { least: distill(1e11, 30.0), most: distill(4e11, 120.0) };
+        let distill = |total: f64, least: f64, most: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, most) as usize;
+        let distill_steps = Steps::Between { least: distill(1e11, 30.0, 600.0), most: distill(6e11, 120.0, 900.0) };
         let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
         Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
+    }
+
+    /// More of what weights of 4 bits need: four times the images, since a student that must change much learns few by heart,
+    /// and twice the steps.
+    pub fn for_four_bits(self) -> Budget {
+        let distill_steps = match self.distill_steps {
+            Steps::Between { least, most } => Steps::Between { least: 2 * least, most: 2 * most },
+            exactly => exactly,
+        };
+        Budget { images: 4 * self.images, distill_steps, ..self }
     }
 
     /// A synthesis with `method`, as much of it as is wished for or fits the budget; seed, input range and execution are the

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use crate::autotune::{Bench, Cut, autotune};
 use crate::calibration::{CalibrationSet, Provenance};
-use crate::distillation::{self, Corrections};
+use crate::distillation::{self, Corrections, Losses};
 use crate::emit::{NO_INTEGER_KERNEL, seal, to_qoperator, verify};
 use crate::error::Result;
 use crate::evaluation::{self, Check, MixedChoice, Thresholds};
@@ -60,15 +60,28 @@ pub struct Config {
     /// Images to synthesize, or to take of those given; chosen from the model if not said.
     pub images: Option<usize>,
     pub steps: Option<usize>,
-    /// 0: no distillation.
-    pub distill_steps: Option<usize>,
-    /// For each block; 0: no reconstruction.
-    pub reconstruct_steps: Option<usize>,
+    pub tuning: Tuning,
     pub seed: u64,
     pub method: Method,
     /// Where the statistics are that images are matched to, if not in the model itself.
     pub statistics_from: Option<Sibling>,
     pub execution: execution::Config,
+}
+
+/// How the student is tuned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tuning {
+    /// 0: no distillation; chosen from the model if not said.
+    pub distill_steps: Option<usize>,
+    /// For each block; 0: no reconstruction.
+    pub reconstruct_steps: Option<usize>,
+    /// Part of the samples that are mixed with another one.
+    pub mixup: f32,
+    pub losses: Losses,
+}
+
+impl Tuning {
+    pub const NONE: Tuning = Tuning { distill_steps: Some(0), reconstruct_steps: Some(0), mixup: 0.0, losses: Losses::USUAL };
 }
 
 /// What the result must reach on samples of another seed.

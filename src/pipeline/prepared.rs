@@ -45,6 +45,7 @@ impl Prepared {
             raise_opset(&mut teacher, model.opset, config, progress)?;
         }
         let budget = Budget::of(macs(&single_sample(&teacher)?));
+        let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
         let is_given = given.is_some();
         let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
         let assessment = assess_or_note(&teacher, &set, config, progress);
@@ -62,6 +63,11 @@ impl Prepared {
         }
         Ok(Prepared { teacher, set, held_out, unseen, inputs, assessment, budget, moments })
     }
+}
+
+/// Whether a weight or an activation may become 4 bits wide.
+fn may_have_four_bits(config: &Config) -> bool {
+    config.mixed.is_some() || [config.widths.weights, config.widths.activations].contains(&Width::Four)
 }
 
 /// Whether a file is to be written that needs an operator set with integers of 4 and 16 bits.

@@ -1,7 +1,7 @@
 //! One assignment of widths, tried: plan → calibrate → insert → distill.
 
 use super::budget::DISTILL_BATCH;
-use super::{Config, Prepared};
+use super::{Config, Prepared, Tuning};
 use crate::calibration::{Ranges, calibrate, observers};
 use crate::distillation::{self, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{Student, insert};
@@ -65,8 +65,8 @@ fn tune(
     let Prepared { budget, moments, .. } = prepared;
     let types = plan.weights.iter().map(|point| point.data_type).chain(plan.groups.iter().map(|group| group.data_type));
     let narrow = types.into_iter().any(|data_type| Width::of(data_type) == Some(Width::Four));
-    let reconstruct_steps = config.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
-    let steps = config.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
+    let reconstruct_steps = config.tuning.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
+    let steps = config.tuning.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
     if lesson.set.len() < 16 {
         correct(lesson, graph, moments, config.corrections, &config.execution, progress)?;
         if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
@@ -74,6 +74,7 @@ fn tune(
         }
         return Ok(None);
     }
+    let Tuning { mixup, losses, .. } = config.tuning;
     let tuning = distillation::Config { steps, batch: DISTILL_BATCH, seed: config.seed, execution: config.execution, ..Default::default() };
     if reconstruct_steps > 0 {
         let steps = Steps::Exactly(reconstruct_steps);
@@ -90,7 +91,7 @@ fn tune(
     if steps == Steps::Exactly(0) {
         return Ok(None);
     }
-    let found = distill(lesson, graph, &tuning, progress)?;
+    let found = distill(lesson, graph, &distillation::Config { mixup, losses, ..tuning }, progress)?;
     if found.kept_step == 0 {
         progress.note("distillation did not improve the quantized model on held-out samples: its first state is kept");
     }

@@ -1,0 +1,48 @@
+//! Flags that say how the quantized model is tuned against the original.
+
+use clap::Args;
+
+use super::arguments::{choice_parser, count_parser};
+use crate::distillation::{LayerShares, Losses, OutputMeasure};
+use crate::pipeline::Tuning;
+
+#[derive(Args, Clone, Debug)]
+pub struct TuningArguments {
+    /// Steps of tuning the quantized model against the original [default: chosen from the model]
+    #[arg(long, value_name = "N", value_parser = count_parser(1, 10_000_000), conflicts_with = "no_distill")]
+    pub distill_steps: Option<usize>,
+    /// Steps of learning how the weights of each block are rounded, before that [default: chosen from the model for 4 bits,
+    /// 0 for wider integers]
+    #[arg(long, value_name = "N", value_parser = count_parser(0, 10_000_000), conflicts_with = "no_distill")]
+    pub reconstruct_steps: Option<usize>,
+    /// Do not tune the quantized model against the original
+    #[arg(long)]
+    pub no_distill: bool,
+    /// Part of the images that are mixed with another one while tuning, 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part)]
+    pub mixup: f32,
+    /// How outputs are held against the original's while tuning
+    #[arg(long, default_value = OutputMeasure::ALL[0].name(), value_parser = choice_parser(&OutputMeasure::ALL, OutputMeasure::name, OutputMeasure::description))]
+    pub output_loss: OutputMeasure,
+    /// What layers count while tuning
+    #[arg(long, default_value = LayerShares::ALL[0].name(), value_parser = choice_parser(&LayerShares::ALL, LayerShares::name, LayerShares::description))]
+    pub layer_loss: LayerShares,
+}
+
+fn part(text: &str) -> Result<f32, String> {
+    let part: f32 = text.parse().map_err(|_| "expected a number".to_string())?;
+    if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("expected a number from 0 to 1".to_string()) }
+}
+
+impl TuningArguments {
+    /// What was asked for; a number of steps is `Some(0)` where nothing is tuned, `None` where it is chosen.
+    pub fn tuning(&self) -> Tuning {
+        let steps = |asked: Option<usize>| if self.no_distill { Some(0) } else { asked };
+        Tuning {
+            distill_steps: steps(self.distill_steps),
+            reconstruct_steps: steps(self.reconstruct_steps),
+            mixup: self.mixup,
+            losses: Losses { outputs: self.output_loss, layers: self.layer_loss },
+        }
+    }
+}
