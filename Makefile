@@ -9,7 +9,7 @@ ORT_DYLIB = $(shell find $(VENV)/lib -path '*onnxruntime/capi/*' \( -name 'libon
 TEST_ENV = ORT_DYLIB_PATH="$(ORT_DYLIB)" ZEROQ_PYTHON="$(VENV_PYTHON)"
 CARGO_TEST = $(TEST_ENV) cargo test --release --locked
 
-.PHONY: all test oracles lint deny kit clean
+.PHONY: all test oracles lint deny kit accuracy clean
 
 all:
 	cargo build --release --locked
@@ -44,6 +44,10 @@ deny:
 # Quantizes the models of a kit with evaluate.py into target/kit and prints what it measures. ARGS="--quick", "--rest", "--precision fp16", names.
 kit: $(VENV)/.stamp all
 	$(TEST_ENV) $(VENV_PYTHON) tests/kit.py "$(KIT)" $(ARGS)
+
+# Every goal of accuracy, size and latency beside what is reached; hours of one core. ARGS="--quick", "--only 'W8A8*'", "--page FILE".
+accuracy: $(VENV)/.stamp all
+	$(TEST_ENV) $(VENV_PYTHON) benches/accuracy/accuracy.py "$(KIT)" $(ARGS)
 
 clean:
 	rm -rf $(VENV)

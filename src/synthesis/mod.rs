@@ -198,7 +198,13 @@ fn in_stages(
     progress: &dyn Progress,
 ) -> Result<((f64, f64), usize)> {
     let (mut ends, mut taken) = (None, 0);
-    for stage in Stage::plan(graph, inputs, config) {
+    let stages = Stage::plan(graph, inputs, config);
+    if stages.len() < config.method.stages {
+        let (found, wanted) = (stages.len(), config.method.stages);
+        progress
+            .note(&format!("{found} of {wanted} stages: the network takes no smaller pictures, or they would be too small to be of use"));
+    }
+    for stage in stages {
         let (stage_ends, steps) = if stage.factor == 1 {
             optimize(&stage, goal, samples, config, progress)?
         } else {
