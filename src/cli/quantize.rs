@@ -272,6 +272,10 @@ impl QuantizeArguments {
         }
         if self.precision == Precision::Fp16 {
             self.corrections.check_fp16()?;
+            self.tuning.check_fp16()?;
+            if !self.exclude.is_empty() {
+                return Err(Error::Usage("--exclude is for integers, not for --precision fp16".into()));
+            }
         }
         if self.autotune && self.precision != Precision::Int8 {
             return Err(Error::Usage("--autotune needs --precision int8: integers of other sizes run no faster than float".into()));

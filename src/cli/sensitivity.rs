@@ -96,7 +96,10 @@ impl SensitivityArguments {
 
 pub fn run(arguments: &SensitivityArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
-    let inputs: Vec<&Path> = std::iter::once(arguments.model.as_path()).chain(arguments.calibration.as_deref()).collect();
+    let inputs: Vec<&Path> = std::iter::once(arguments.model.as_path())
+        .chain(arguments.calibration.as_deref())
+        .chain(arguments.images.stats_from.as_deref())
+        .collect();
     arguments.plot.as_ref().map_or(Ok(()), |path| check_output(path, &inputs, arguments.force))?;
     let report = work::sensitivity(&arguments.request(context)?, &context.terminal)?;
     context.terminal.check()?;

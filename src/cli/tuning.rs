@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::arguments::{choice_parser, count_parser};
 use crate::distillation::{LayerShares, Losses, OutputMeasure};
+use crate::error::{Error, Result};
 use crate::pipeline::Tuning;
 
 #[derive(Args, Clone, Debug)]
@@ -18,23 +19,35 @@ pub struct TuningArguments {
     /// Do not tune the quantized model against the original
     #[arg(long)]
     pub no_distill: bool,
-    /// Part of the images that are mixed with another one while tuning, 0 to 1
-    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part)]
+    /// Part of the images that are mixed with another one while the whole is tuned, 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part, conflicts_with = "no_distill")]
     pub mixup: f32,
-    /// How outputs are held against the original's while tuning
-    #[arg(long, default_value = OutputMeasure::ALL[0].name(), value_parser = choice_parser(&OutputMeasure::ALL, OutputMeasure::name, OutputMeasure::description))]
+    /// How outputs are held against the original's while the whole is tuned; scores of classes alone have a divergence
+    #[arg(long, default_value = OutputMeasure::ALL[0].name(), value_parser = choice_parser(&OutputMeasure::ALL, OutputMeasure::name, OutputMeasure::description), conflicts_with = "no_distill")]
     pub output_loss: OutputMeasure,
-    /// What layers count while tuning
-    #[arg(long, default_value = LayerShares::ALL[0].name(), value_parser = choice_parser(&LayerShares::ALL, LayerShares::name, LayerShares::description))]
+    /// What layers count while the whole is tuned
+    #[arg(long, default_value = LayerShares::ALL[0].name(), value_parser = choice_parser(&LayerShares::ALL, LayerShares::name, LayerShares::description), conflicts_with = "no_distill")]
     pub layer_loss: LayerShares,
 }
 
-fn part(text: &str) -> Result<f32, String> {
+fn part(text: &str) -> std::result::Result<f32, String> {
     let part: f32 = text.parse().map_err(|_| "expected a number".to_string())?;
     if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("expected a number from 0 to 1".to_string()) }
 }
 
 impl TuningArguments {
+    /// # Errors
+    /// If what only integers need is asked for.
+    pub fn check_fp16(&self) -> Result<()> {
+        let steps = self.distill_steps.is_some() || self.reconstruct_steps.is_some() || self.no_distill;
+        if steps || self.mixup > 0.0 || self.output_loss != OutputMeasure::ALL[0] || self.layer_loss != LayerShares::ALL[0] {
+            return Err(Error::Usage(
+                "nothing is tuned with --precision fp16: leave out the flags of tuning (--distill-steps, ...)".into(),
+            ));
+        }
+        Ok(())
+    }
+
     /// What was asked for; a number of steps is `Some(0)` where nothing is tuned, `None` where it is chosen.
     pub fn tuning(&self) -> Tuning {
         let steps = |asked: Option<usize>| if self.no_distill { Some(0) } else { asked };

@@ -111,7 +111,8 @@ fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn P
 pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result<SensitivityReport> {
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, None, &stopwatch)?;
-    let config = request.config()?;
+    let mut config = request.config()?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let profile = pipeline::profile(&original, given, &config, &stopwatch)?;
     Ok(SensitivityReport {

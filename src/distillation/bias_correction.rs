@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::execution::{self, observe};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::{Conv, Gemm};
-use crate::passes::weighted_sums;
+use crate::passes::{outputs_of, weighted_sums};
 use crate::progress::Progress;
 use crate::tensor::TensorData;
 
@@ -104,11 +104,15 @@ fn layers(graph: &Graph, student: &Student) -> (Vec<Layer>, usize) {
     let weighted: Vec<(NodeId, TunedWeight)> = products(graph, student).collect();
     let layer = |(id, weight): &(NodeId, TunedWeight)| {
         let bias = student.biases.iter().find(|bias| bias.node == *id)?.clone();
-        Some(Layer { bias, weight: weight.clone(), outputs: graph.constant(weight.scale).map_or(0, TensorData::len) })
+        Some(Layer { bias, weight: weight.clone(), outputs: outputs(graph, *id, weight)? })
     };
     let found: Vec<Layer> = weighted.iter().filter_map(layer).collect();
     let left = weighted.len() - found.len();
     (found, left)
+}
+
+fn outputs(graph: &Graph, id: NodeId, weight: &TunedWeight) -> Option<usize> {
+    outputs_of(graph.node(id), graph.constant(weight.value)?.shape())
 }
 
 fn products<'a>(graph: &'a Graph, student: &'a Student) -> impl Iterator<Item = (NodeId, TunedWeight)> + 'a {
@@ -119,8 +123,9 @@ fn products<'a>(graph: &'a Graph, student: &'a Student) -> impl Iterator<Item = 
 pub fn add_biases(graph: &mut Graph, student: &mut Student) {
     let weighted: Vec<(NodeId, TunedWeight)> = products(graph, student).collect();
     for (id, weight) in weighted {
-        let outputs = graph.constant(weight.scale).map_or(0, TensorData::len);
-        add_bias(graph, student, id, outputs);
+        if let Some(outputs) = outputs(graph, id, &weight) {
+            add_bias(graph, student, id, outputs);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::calibration::Ranges;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::{Conv, DequantizeLinear, Gemm, QuantizeLinear};
+use crate::passes::outputs_of;
 use crate::quantization::{QuantPlan, WeightPoint, scheme};
 use crate::tensor::{DataType, TensorData};
 
@@ -74,7 +75,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
     }
     for point in &plan.weights {
         add_weight(graph, point, plan.target.largest_weight, &mut student)?;
-        if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point.node, *bias)) {
+        if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point, *bias)) {
             let bias = own_constant(graph, point.node, 2, bias);
             student.biases.push(TunedBias { node: point.node, value: bias });
         }
@@ -160,11 +161,12 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
     Ok(())
 }
 
-fn is_tunable_bias(graph: &Graph, node: NodeId, bias: ValueId) -> bool {
-    let Some(tensor) = graph.constant(bias) else { return false };
-    let node = graph.node(node);
+fn is_tunable_bias(graph: &Graph, point: &WeightPoint, bias: ValueId) -> bool {
+    let (Some(tensor), Some(weight)) = (graph.constant(bias), graph.constant(point.value)) else { return false };
+    let node = graph.node(point.node);
     let gemm = node.is::<Gemm>().is_some_and(|gemm| gemm.beta == 1.0);
-    tensor.data_type() == DataType::F32 && tensor.shape().len() == 1 && (gemm || node.is::<Conv>().is_some())
+    let one_each = outputs_of(node, weight.shape()).is_some_and(|outputs| tensor.shape() == [outputs]);
+    tensor.data_type() == DataType::F32 && one_each && (gemm || node.is::<Conv>().is_some())
 }
 
 /// A constant that only this node reads, so that tuning it touches nothing else.

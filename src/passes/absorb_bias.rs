@@ -56,7 +56,12 @@ fn output_axis(node: &Node) -> usize {
 }
 
 fn weight_outputs(graph: &Graph, node: &Node) -> Option<usize> {
-    graph.constant(node.input(1)?)?.shape().get(output_axis(node)).copied()
+    outputs_of(node, graph.constant(node.input(1)?)?.shape())
+}
+
+/// Number of outputs of a product with weights of `shape`.
+pub fn outputs_of(node: &Node, shape: &[usize]) -> Option<usize> {
+    shape.get(output_axis(node)).copied()
 }
 
 /// Σ w · a over all that each output of `node` reads, where input channel c is `amounts[c]` everywhere.

@@ -20,7 +20,7 @@ mod upgrade_opset;
 use crate::error::Result;
 use crate::graph::{Graph, check};
 
-pub use absorb_bias::{absorb_bias, can_absorb_bias, weighted_sums};
+pub use absorb_bias::{absorb_bias, can_absorb_bias, outputs_of, weighted_sums};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;

@@ -38,9 +38,10 @@ impl Budget {
         } else {
             64
         };
+        let images = if macs < 3e7 { 2 * images } else { images };
         let steps = (1e12 / (macs * images as f64)).clamp(50.0, 200.0) as usize;
         let distill = |total: f64, least: f64, most: f64| (total / (macs * DISTILL_BATCH as f64)).clamp(least, most) as usize;
-        let distill_steps = Steps::Between { least: distill(1e11, 30.0, 600.0), most: distill(6e11, 120.0, 900.0) };
+        let distill_steps = Steps::Between { least: distill(3e11, 30.0, 1500.0), most: distill(6e11, 120.0, 1500.0) };
         let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
         Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
     }

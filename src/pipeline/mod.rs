@@ -123,6 +123,9 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
         Some(wanted) => {
             let (trial, choice) = mixed::choose(&prepared, model, wanted, config, progress)?;
             let check = check::report(&prepared, &trial, config, progress)?;
+            for missed in check.iter().flat_map(|check| &check.missed) {
+                progress.warn(&format!("self-check: {missed}; a mixture is only checked, since its size is its budget"));
+            }
             (trial, check, Some(choice))
         }
         None => {

@@ -67,7 +67,8 @@ impl Prepared {
 
 /// Whether a weight or an activation may become 4 bits wide.
 fn may_have_four_bits(config: &Config) -> bool {
-    config.mixed.is_some() || [config.widths.weights, config.widths.activations].contains(&Width::Four)
+    config.mixed.as_ref().is_some_and(|mixed| *mixed != Mixed::default())
+        || [config.widths.weights, config.widths.activations].contains(&Width::Four)
 }
 
 /// Whether a file is to be written that needs an operator set with integers of 4 and 16 bits.

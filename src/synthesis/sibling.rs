@@ -70,7 +70,7 @@ impl Sibling {
         let probes = synthesis.set.slice(0..PROBES.min(synthesis.set.len()));
         let (ours, theirs) =
             (evaluate(&self.graph, &self.graph.outputs, &probes, config)?, evaluate(model, &model.outputs, &probes, config)?);
-        let (mut difference, mut power) = (0.0, 0.0);
+        let mut distance = 0.0f64;
         for (ours, theirs) in ours.iter().zip(&theirs) {
             if ours.shape() != theirs.shape() {
                 return Err(refuse(&format!(
@@ -79,10 +79,14 @@ impl Sibling {
                     &theirs.shape()[1..]
                 )));
             }
-            difference += ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-            power += theirs.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let difference = ours.iter().zip(theirs).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            let power = theirs.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            let found = (difference / power.max(f64::MIN_POSITIVE)).sqrt();
+            distance = if found.is_nan() { found } else { distance.max(found) };
+            if distance.is_nan() {
+                break;
+            }
         }
-        let distance = (difference / power.max(f64::MIN_POSITIVE)).sqrt();
         // A number that is none must not pass.
         if distance.is_nan() || distance > TOLERANCE {
             return Err(refuse(&format!(
