@@ -59,7 +59,7 @@ fn quantize(row: &Value, precision: &str, folder: &TempDir) -> PathBuf {
     command.arg("quantize").arg(root().join("models").join(name)).arg("-o").arg(&output);
     command.args(["--precision", precision, "--input-range", range]).args(flags.split_whitespace());
     if precision != "fp16" {
-        command.args(["-n", "32", "--steps", "50", "--distill-steps", "50", "--objective", "integer"]);
+        command.args(["-n", "32", "--steps", "50", "--distill-steps", "150", "--objective", "integer"]);
     }
     command.assert().success();
     output
