@@ -57,7 +57,7 @@ impl TunedWeight {
         data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))
     }
 
-    /// Makes the weight round to `levels`: where it does not yet, it moves as far as [`WITHIN`] of its level, so that tuning
+    /// Makes the weight round to `levels`: where it does not yet, it moves as far as 0.45 steps of its level, so that tuning
     /// can still take it back.
     ///
     /// # Errors

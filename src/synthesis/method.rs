@@ -44,7 +44,7 @@ pub enum Assumption {
     Standard,
     /// The moments that natural pictures have there, as far as they can be computed from weights and biases.
     Propagated,
-    /// Smooth pictures of random classes, as [`CLASSES`] weighs it; no statistics.
+    /// Smooth pictures of random classes, by the losses of Inception; no statistics.
     ///
     /// Paper: Haroush et al. 2020, arXiv:1912.01274, section 3.1 (Inception).
     Classes,
