@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-import latency
+import static
 
 LOSSLESS, JPEG = "cifar10_png_test1000", "cifar10_test"
 INTEGER = ["--objective", "integer"]
@@ -173,12 +173,13 @@ def latency_table(bench, rows):
     for model, flags, most in rows:
         file, _, _ = bench.quantize(model, flags)
         judged = bench.judge(model, file)
-        static = latency.static_file(bench.kit, model, bench.folder) if model in latency.STATIC and not flags else None
-        ratios = latency.ratios(bench.kit, model, [path for path in [file, static] if path])
-        other = f"{ratios[1]:.2f}{verdict(ratios[0] <= ratios[1])}" if static else ""
+        ratio, other = judged["latency_ratio"], ""
+        if model in static.TRAINING and not flags:
+            theirs = bench.judge(model, static.static_file(bench.kit, model, bench.folder))["latency_ratio"]
+            other = f"{theirs:.2f}{verdict(ratio <= theirs)}"
         kernels = f"{judged['integer_kernels']} of {judged['integer_kernels'] + judged['float_kernels']}"
         shown = " ".join(flag for flag in flags if flag not in KWS) or "defaults"
-        yield f"| {model} | {shown} | ≤ {most:g} | {ratios[0]:.2f}{verdict(ratios[0] <= most)} | {judged['size_ratio']:.2f} | {kernels} | {other} |"
+        yield f"| {model} | {shown} | ≤ {most:g} | {ratio:.2f}{verdict(ratio <= most)} | {judged['size_ratio']:.2f} | {kernels} | {other} |"
 
 
 def distance_table(bench):
@@ -192,7 +193,7 @@ def distance_table(bench):
 
 
 def gap_table(bench):
-    real = latency.training_images(bench.kit, "cifar_resnet20", REAL_IMAGES, bench.folder)
+    real = static.training_images(bench.kit, "cifar_resnet20", REAL_IMAGES, bench.folder)
     yield f"| precision | mean drop, synthesized | mean drop, {REAL_IMAGES} training images | gap | asked |"
     yield "|---|---|---|---|---|"
     for name, flags, most in GAPS:
@@ -242,7 +243,7 @@ def main():
         bench = Bench(arguments, pathlib.Path(folder))
         version = subprocess.run([arguments.zeroq, "--version"], capture_output=True, text=True).stdout.strip()
         tell("# Accuracy without data\n")
-        tell(f"{datetime.date.today()}, {version}, {os.cpu_count()} cores of {processor()}, ONNX Runtime {latency.version()}.")
+        tell(f"{datetime.date.today()}, {version}, {os.cpu_count()} cores of {processor()}, ONNX Runtime {static.version()}.")
         images = "the first 500 images" if arguments.quick else "all but the first 500 images"
         tell(f"Seeds {', '.join(map(str, bench.seeds))}; judged on {images} of each set by `evaluate.py`; zeroq was given no image, but for the comparison with real ones.")
         try:

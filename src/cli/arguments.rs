@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::method::MethodArguments;
+use crate::error::Error;
 use crate::kernels::Isa;
 use crate::synthesis::input_range::InputRange;
 
@@ -72,6 +73,18 @@ pub struct ImageArguments {
 }
 
 impl ImageArguments {
+    /// Refuses what says how images are made where `flag` gives them.
+    ///
+    /// # Errors
+    /// If something does.
+    pub fn refuse_beside(&self, flag: &str) -> Result<(), Error> {
+        let made = [("--recipe", self.recipe.is_some()), ("--stats-from", self.stats_from.is_some())];
+        match made.into_iter().find(|(_, said)| *said) {
+            Some((name, _)) => Err(Error::Usage(format!("{name} is for images that are made, {flag} gives them: use one of the two"))),
+            None => Ok(()),
+        }
+    }
+
     /// What is not said here is as `recipe` says.
     pub fn or(&self, recipe: &ImageArguments) -> ImageArguments {
         let shapes = if self.shapes.is_empty() { &recipe.shapes } else { &self.shapes };

@@ -287,12 +287,7 @@ impl QuantizeArguments {
         if let (Some(flag), Precision::Fp16) = (self.check.given(), self.precision) {
             return Err(Error::Usage(format!("{flag} is for integer precisions")));
         }
-        if self.images.recipe.is_some() && self.calibration.is_some() {
-            return Err(Error::Usage("--recipe makes images, --calibration gives them: use one of the two".into()));
-        }
-        if self.images.stats_from.is_some() && self.calibration.is_some() {
-            return Err(Error::Usage("--stats-from is for images that are made, --calibration gives them: use one of the two".into()));
-        }
+        self.calibration.as_ref().map_or(Ok(()), |_| self.images.refuse_beside("--calibration"))?;
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;

@@ -64,6 +64,7 @@ pub struct SensitivityArguments {
 
 impl SensitivityArguments {
     fn request(&self, context: &Context) -> Result<QuantizeRequest> {
+        self.calibration.as_ref().map_or(Ok(()), |_| self.images.refuse_beside("--calibration"))?;
         let (images, recipe) = recipe::complete(&self.images)?;
         Ok(QuantizeRequest {
             method: images.method.method(recipe)?,

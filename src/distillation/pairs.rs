@@ -22,7 +22,7 @@ pub struct Pair {
 }
 
 /// What is held against the teacher, and how much of it counts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Losses {
     pub outputs: OutputMeasure,
     pub layers: LayerShares,
@@ -30,12 +30,6 @@ pub struct Losses {
 
 impl Losses {
     pub const USUAL: Losses = Losses { outputs: OutputMeasure::Noise, layers: LayerShares::Even };
-}
-
-impl Default for Losses {
-    fn default() -> Self {
-        Losses::USUAL
-    }
 }
 
 /// How outputs are judged.

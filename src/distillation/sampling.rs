@@ -1,9 +1,21 @@
 //! Which samples a step sees, and how.
 
-use crate::calibration::CalibrationSet;
+use crate::calibration::{CalibrationSet, Samples};
 use crate::ops::operator::Layout;
 use crate::random::Random;
 use crate::synthesis::input::{Augmentation, Input};
+
+/// An input, and how its samples lie at rest.
+pub struct Source {
+    input: Input,
+    layout: Layout,
+}
+
+impl Source {
+    pub fn new(input: &Input) -> Self {
+        Source { input: input.clone(), layout: Layout::row_major(&input.shape) }
+    }
+}
 
 /// A sample as a step sees it.
 #[derive(Clone, Copy, Debug)]
@@ -20,20 +32,21 @@ impl View {
         View { sample, augmentation: Augmentation::default(), mixed: None }
     }
 
-    /// Writes input `index` of the sample to `memory`, which lies as `layout` says; `places` is scratch.
-    pub fn load(&self, set: &CalibrationSet, index: usize, input: &Input, layout: &Layout, places: &mut Vec<u32>, memory: &mut [f32]) {
-        places.resize(input.len(), 0);
-        input.view(self.augmentation, &Layout::row_major(&input.shape), layout, places);
-        let elements = set.inputs[index].sample(self.sample);
+    /// Writes the sample's part of `samples`, which are of `source`, to `memory`, which lies as `layout` says; `places` is
+    /// scratch.
+    pub fn load(&self, samples: &Samples, source: &Source, layout: &Layout, places: &mut Vec<u32>, memory: &mut [f32]) {
+        places.resize(memory.len(), 0);
+        source.input.view(self.augmentation, &source.layout, layout, places);
+        let elements = samples.sample(self.sample);
         memory.iter_mut().zip(&*places).for_each(|(to, from)| *to = elements[*from as usize]);
         if let Some((other, part)) = self.mixed {
-            let other = set.inputs[index].sample(other);
+            let other = samples.sample(other);
             memory.iter_mut().zip(&*places).for_each(|(to, from)| *to += part * (other[*from as usize] - *to));
         }
     }
 }
 
-/// Deals out the samples of a set: every one is seen before one is seen again.
+/// Deals out the samples of a set in whole batches: none is seen again before too few are left for another batch.
 pub struct Sampler {
     random: Random,
     batch: usize,
@@ -73,20 +86,20 @@ impl Sampler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::{Provenance, Samples};
+    use crate::calibration::Provenance;
     use crate::synthesis::input_range::PixelRange;
 
-    fn set(count: usize) -> (CalibrationSet, Input) {
+    fn set(count: usize) -> (CalibrationSet, Source) {
         let shape = vec![1, 1, 2, 2];
         let elements = (0..4 * count).map(|i| (i / 4) as f32).collect();
         let samples = Samples { name: "x".into(), shape: shape.clone(), elements };
         let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
-        (set, Input { name: "x".into(), shape, range: PixelRange::uniform("test", 0.0, 16.0) })
+        (set, Source::new(&Input { name: "x".into(), shape, range: PixelRange::uniform("test", 0.0, 16.0) }))
     }
 
-    fn loaded(view: &View, set: &CalibrationSet, input: &Input) -> Vec<f32> {
+    fn loaded(view: &View, set: &CalibrationSet, source: &Source) -> Vec<f32> {
         let (mut places, mut memory) = (Vec::new(), vec![0.0; 4]);
-        view.load(set, 0, input, &Layout::row_major(&input.shape), &mut places, &mut memory);
+        view.load(&set.inputs[0], source, &source.layout, &mut places, &mut memory);
         memory
     }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::pairs::Pair;
 use super::parameters::{Parameters, Snapshot};
-use super::sampling::{Sampler, View};
+use super::sampling::{Sampler, Source, View};
 use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
@@ -18,7 +18,6 @@ use crate::kernels::Isa;
 use crate::ops::operator::Gradient;
 use crate::passes::single_sample;
 use crate::random::Random;
-use crate::synthesis::input::Input;
 
 /// Groups of samples whose gradients are summed apart and then in order: part of the result, not of the machine.
 const GROUPS: usize = 8;
@@ -33,7 +32,7 @@ pub struct Trainer {
     drop_state: Option<ValueId>,
     isa: Isa,
     groups: Vec<Group>,
-    inputs: Vec<Input>,
+    sources: Vec<Source>,
     sampler: Sampler,
 }
 
@@ -71,7 +70,17 @@ impl Trainer {
             |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0, places: Vec::new() };
         let groups = (0..GROUPS.min(config.batch)).map(group).collect();
         let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixup);
-        Ok(Trainer { teacher, student: tape, pairs, parameters, drop_state, isa, groups, inputs: inputs.to_vec(), sampler })
+        Ok(Trainer {
+            teacher,
+            student: tape,
+            pairs,
+            parameters,
+            drop_state,
+            isa,
+            groups,
+            sources: inputs.iter().map(Source::new).collect(),
+            sampler,
+        })
     }
 
     /// One step on the next samples of `set`; returns their mean loss.
@@ -93,12 +102,12 @@ impl Trainer {
 
     fn step_on(&mut self, set: &CalibrationSet, batch: &[View], moment: Moment) -> f64 {
         let share = batch.len().div_ceil(self.groups.len());
-        let (teacher, student, pairs, inputs) = (&self.teacher, &self.student, &self.pairs, &self.inputs);
+        let (teacher, student, pairs, sources) = (&self.teacher, &self.student, &self.pairs, &self.sources);
         self.groups.par_iter_mut().zip(batch.par_chunks(share)).for_each(|(group, samples)| {
             group.gradients = student.shared_gradients();
             group.loss = 0.0;
             for view in samples {
-                group.load(teacher, student, set, view, inputs);
+                group.load(teacher, student, set, view, sources);
                 group.run(teacher, student, pairs, Some(1.0 / batch.len() as f64));
             }
         });
@@ -114,11 +123,11 @@ impl Trainer {
         self.set_drop_state(-1.0);
         let samples: Vec<usize> = (0..set.len()).collect();
         let share = samples.len().div_ceil(self.groups.len());
-        let (teacher, student, pairs, inputs) = (&self.teacher, &self.student, &self.pairs, &self.inputs);
+        let (teacher, student, pairs, sources) = (&self.teacher, &self.student, &self.pairs, &self.sources);
         self.groups.iter_mut().for_each(|group| group.loss = 0.0);
         self.groups.par_iter_mut().zip(samples.par_chunks(share)).for_each(|(group, samples)| {
             for sample in samples {
-                group.load(teacher, student, set, &View::plain(*sample), inputs);
+                group.load(teacher, student, set, &View::plain(*sample), sources);
                 group.run(teacher, student, pairs, None);
             }
         });
@@ -150,10 +159,10 @@ impl Trainer {
 }
 
 impl Group {
-    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, view: &View, inputs: &[Input]) {
-        for (index, input) in inputs.iter().enumerate() {
+    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, view: &View, sources: &[Source]) {
+        for (index, (source, samples)) in sources.iter().zip(&set.inputs).enumerate() {
             let memory = student.input_mut(&mut self.student, index);
-            view.load(set, index, input, student.input_layout(index), &mut self.places, memory);
+            view.load(samples, source, student.input_layout(index), &mut self.places, memory);
             teacher.input_mut(&mut self.teacher, index).copy_from_slice(memory);
         }
     }

@@ -50,8 +50,8 @@ pub(super) fn hold(
 /// Why nothing more was done about a miss.
 fn consequence(check: &Check, budget: usize, config: &Config) -> &'static str {
     match (may_float(config), budget, check.raised.is_empty()) {
-        (false, _, _) => "; layers that could be raised would run in float, which --objective integer or the target rules out",
         (_, 0, _) => "; --check-budget is spent",
+        (false, _, _) => "; layers that could be raised would run in float, which --objective integer or the target rules out",
         (_, _, false) => "; more precision for further layers did not help",
         (_, _, true) => "; more precision for the layers that make most of the noise did not help",
     }
@@ -64,7 +64,12 @@ fn consequence(check: &Check, budget: usize, config: &Config) -> &'static str {
 pub(super) fn report(prepared: &Prepared, trial: &Trial, config: &Config, progress: &dyn Progress) -> Result<Option<Check>> {
     let (Some(checking), Some(_)) = (config.check, &prepared.unseen) else { return Ok(None) };
     match compare(prepared, trial, config) {
-        Ok((comparison, layers)) => Ok(Some(conclude(prepared, checking, comparison, layers))),
+        Ok((comparison, layers)) => {
+            if checking.thresholds.agreement_percent.is_some() && comparison.least_agreement().is_none() {
+                progress.note("self-check: agreement was not judged: no output has a score for each class, or the samples are too few");
+            }
+            Ok(Some(conclude(prepared, checking, comparison, layers)))
+        }
         Err(Error::Interrupted) => Err(Error::Interrupted),
         Err(error) => {
             progress.warn(&format!("the result could not be checked: {error}"));

@@ -1,7 +1,8 @@
 //! The story of float16: load → simplify → synthesize → prepare → round → convert.
 
+use super::provenance::describe;
 use super::samples::{assess_or_note, hold_out, samples};
-use super::{Budget, Config, Quantized, describe};
+use super::{Budget, Config, Quantized};
 use crate::calibration::{CalibrationSet, magnitudes};
 use crate::emit::{round_to_float16, to_float16};
 use crate::error::Result;

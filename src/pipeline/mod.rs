@@ -6,6 +6,7 @@ mod check;
 mod float16;
 mod mixed;
 mod prepared;
+mod provenance;
 mod raise;
 mod samples;
 mod survey;
@@ -36,6 +37,7 @@ pub use budget::{Budget, Wishes};
 pub use float16::convert_to_float16;
 pub use mixed::{Mixed, SizeLimit, profile};
 use prepared::Prepared;
+use provenance::{choices, describe};
 use trial::Trial;
 
 /// How to quantize to integers.
@@ -68,8 +70,15 @@ pub struct Config {
     pub execution: execution::Config,
 }
 
+impl Config {
+    /// What numbers become, as a user says it.
+    fn precision(&self) -> String {
+        self.mixed.as_ref().map_or_else(|| self.widths.to_string(), |_| "mixed".to_string())
+    }
+}
+
 /// How the student is tuned.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// 0: no distillation; chosen from the model if not said.
     pub distill_steps: Option<usize>,
@@ -201,7 +210,7 @@ fn write(
     }
     let Decisions { chosen, raised } = decisions;
     let mut more = vec![
-        ("zeroq.precision", config.mixed.as_ref().map_or_else(|| config.widths.to_string(), |_| "mixed".to_string())),
+        ("zeroq.precision", config.precision()),
         ("zeroq.target", config.target.name.to_string()),
         ("zeroq.objective", chosen.as_ref().map_or(config.objective.name(), |_| "autotune").to_string()),
         ("zeroq.distillation_steps", summary.map_or(0, |summary| summary.steps).to_string()),
@@ -212,6 +221,7 @@ fn write(
         None => {}
     }
     more.extend(chosen.map(|name| ("zeroq.autotune", name)));
+    more.extend(choices(config));
     if !raised.is_empty() {
         more.push(("zeroq.raised", raised.join(", ")));
     }
@@ -234,25 +244,4 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
         }
     }
     kernels
-}
-
-/// Provenance in the file: how to make it again. No times, paths or thread counts.
-fn describe(quantized: &mut Model, original: &Model, source: &Provenance, config: &Config, more: &[(&str, String)]) {
-    let mut entries = vec![
-        ("zeroq.version", env!("CARGO_PKG_VERSION").to_string()),
-        ("zeroq.input_sha256", original.sha256.clone()),
-        ("zeroq.seed", config.seed.to_string()),
-        ("zeroq.calibration", source.source.clone()),
-        ("zeroq.isa", config.execution.isa.name().to_string()),
-    ];
-    if let Some(steps) = source.steps {
-        entries.push(("zeroq.synthesis_steps", steps.to_string()));
-    }
-    if let Some(recipe) = &source.recipe {
-        entries.push(("zeroq.recipe", recipe.clone()));
-    }
-    entries.extend(source.statistics_sha256.iter().map(|sha256| ("zeroq.statistics_sha256", sha256.clone())));
-    for (key, value) in entries.iter().chain(more) {
-        quantized.set_metadata(key, value);
-    }
 }

@@ -34,7 +34,7 @@ impl Prepared {
     pub fn new(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Self> {
         let mut teacher = model.graph.clone();
         simplify(&mut teacher)?;
-        config.target.check(&teacher, &config.widths)?;
+        config.target.check(&teacher, &config.widths, &config.precision())?;
         if config.autotune {
             autotune::check(&config.target)?;
         }
@@ -81,8 +81,7 @@ fn raise_opset(teacher: &mut Graph, written_in: i64, config: &Config, progress: 
     let before = teacher.opset;
     upgrade_opset(teacher, written_in)?;
     if before < teacher.opset {
-        let precision = config.mixed.as_ref().map_or_else(|| config.widths.to_string(), |_| "mixed precision".to_string());
-        progress.note(&format!("operator set raised from {before} to {}, which {precision} needs", teacher.opset));
+        progress.note(&format!("operator set raised from {before} to {}, which --precision {} needs", teacher.opset, config.precision()));
     }
     let gain = match config.widths.activations {
         Width::Sixteen => "the result is as small as int8 and nearer to the original",

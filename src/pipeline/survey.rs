@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::evaluation::{FrontierPoint, LayerProfile, Profile, Reference, WidthProfile};
 use crate::graph::Graph;
 use crate::progress::Progress;
-use crate::quantization::{Assignment, Choice, Format, Layer, LayerWidths, Optimum, Placement, QuantPlan, Target, Width, Widths, frontier};
+use crate::quantization::{Assignment, Choice, Layer, LayerWidths, Optimum, Placement, QuantPlan, Target, Width, Widths, frontier};
 
 /// What a layer may become, from the smallest to the most exact; `None` is float.
 pub(super) const WIDTHS: [Option<Width>; 4] = [Some(Width::Four), Some(Width::Eight), Some(Width::Sixteen), None];
@@ -137,7 +137,7 @@ pub(super) fn decibels(noise: f64) -> f64 {
 
 /// The choices with those spoiled that the target does not take: such a choice is beaten by float, or not there at all.
 fn takeable(choices: &[Choice], target: &Target) -> Vec<Choice> {
-    let stores_sixteen = target.placement == Placement::Everywhere && target.format == Format::Qdq;
+    let stores_sixteen = target.placement == Placement::Everywhere;
     let worse_than_float = Choice { bits: choices.last().map_or(0, |float| float.bits + 1), noise: 0.0 };
     let choice = |(width, choice): (&Option<Width>, &Choice)| match width {
         Some(Width::Sixteen) if !stores_sixteen => worse_than_float,

@@ -67,13 +67,14 @@ impl Target {
     }
 
     /// # Errors
-    /// If the runtime does not take `graph` with integers of these widths: all that it does not take.
-    pub fn check(&self, graph: &Graph, widths: &Widths) -> Result<()> {
+    /// If the runtime does not take `graph` with integers of these widths, which `precision` stands for: all that it does not
+    /// take.
+    pub fn check(&self, graph: &Graph, widths: &Widths, precision: &str) -> Result<()> {
         let reasons = [self.unknown_types(widths), self.open_inputs(graph)].concat();
         if reasons.is_empty() {
             return Ok(());
         }
-        Err(Error::Usage(format!("--target {} with --precision {widths}: {}", self.name, reasons.join("; "))))
+        Err(Error::Usage(format!("--target {} with --precision {precision}: {}", self.name, reasons.join("; "))))
     }
 
     fn unknown_types(&self, widths: &Widths) -> Vec<String> {

@@ -29,7 +29,7 @@ impl Stage {
         let coarse = (1..config.method.stages).rev().filter_map(|level| coarse(graph, inputs, 1 << level, config.steps));
         let mut stages: Vec<Stage> = coarse.collect();
         let spent: usize = stages.iter().map(|stage| stage.steps.div_ceil(stage.factor * stage.factor)).sum();
-        let steps = config.steps.saturating_sub(spent).max(1);
+        let steps = config.steps.saturating_sub(spent).max(config.steps.min(1));
         stages.push(Stage { graph: graph.clone(), inputs: inputs.to_vec(), factor: 1, steps });
         stages
     }

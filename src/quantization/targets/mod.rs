@@ -40,7 +40,7 @@ mod tests {
     fn every_target_takes_int8_and_the_activations_it_is_given() {
         let graph = Sketch::new(&[1, 3]).plain("y", "Relu", "x").outputs("y");
         for target in all() {
-            assert!(target.check(&graph, &Widths::INT8).is_ok(), "{}", target.name);
+            assert!(target.check(&graph, &Widths::INT8, "int8").is_ok(), "{}", target.name);
             assert!(target.activation_types.contains(&target.activation_type), "{}", target.name);
             assert!(!target.symmetric_activations || target.signed_activations(), "{}", target.name);
         }
@@ -64,7 +64,8 @@ mod tests {
             Case { target: "ort-cpu", widths: (Width::Four, Width::Four), says: &[] },
         ];
         for Case { target, widths: (weights, activations), says } in cases {
-            let refused = find(target).unwrap().check(&graph, &Widths { weights, activations, all_layers: false });
+            let widths = Widths { weights, activations, all_layers: false };
+            let refused = find(target).unwrap().check(&graph, &widths, &widths.to_string());
             let message = refused.err().map(|error| error.to_string());
             assert_eq!(message.is_some(), !says.is_empty(), "{target}: {message:?}");
             let message = message.unwrap_or_default();
