@@ -70,6 +70,13 @@ impl Moments {
         }
     }
 
+    /// Every channel of `value` became `copies`, one beside the other.
+    pub fn repeat(&mut self, value: ValueId, copies: usize) {
+        if let Some(channels) = self.0.get_mut(&value) {
+            *channels = channels.iter().flat_map(|normal| std::iter::repeat_n(*normal, copies)).collect();
+        }
+    }
+
     /// `amounts` were subtracted from the channels of `value`.
     pub fn lower(&mut self, value: ValueId, amounts: &[f64]) {
         for (normal, amount) in self.0.get_mut(&value).into_iter().flatten().zip(amounts) {

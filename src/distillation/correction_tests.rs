@@ -8,7 +8,7 @@ use crate::execution::evaluate;
 use crate::graph::sketch::{Sketch, noise};
 use crate::passes::{prepare, simplify};
 use crate::progress::Silent;
-use crate::quantization::{Width, Widths, plan, set_widths, targets};
+use crate::quantization::{Assignment, Width, Widths, targets};
 use crate::tensor::TensorData;
 
 /// Teacher and student with 4-bit weights, and what the teacher's BatchNormalizations told.
@@ -16,8 +16,8 @@ fn pair(mut teacher: Graph) -> (Graph, Graph, Student, Moments) {
     simplify(&mut teacher).unwrap();
     let moments = Moments::of_batch_norms(&teacher);
     prepare(&mut teacher).unwrap();
-    let mut plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
-    set_widths(&teacher, &mut plan, &Widths { weights: Width::Four, activations: Width::Eight, all_layers: true });
+    let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
+    let plan = Assignment::uniform(&teacher, &widths).plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
     let observer = observers::find("min-max").unwrap();
     let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &execution::Config::default(), &Silent).unwrap();
     let mut graph = teacher.clone();

@@ -8,7 +8,7 @@ use crate::graph::ValueId;
 use crate::graph::sketch::{Sketch, noise};
 use crate::passes::{prepare, simplify};
 use crate::progress::Silent;
-use crate::quantization::{Width, Widths, plan, set_widths, targets};
+use crate::quantization::{Assignment, Width, Widths, targets};
 use crate::synthesis::input_range::PixelRange;
 
 /// Teacher and student; `shrink` spoils the student's scales.
@@ -20,8 +20,7 @@ fn narrow_pair(shrink: f32, widths: &Widths) -> (Graph, Graph, Student) {
     let mut teacher = Sketch::residual();
     simplify(&mut teacher).unwrap();
     prepare(&mut teacher).unwrap();
-    let mut plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
-    set_widths(&teacher, &mut plan, widths);
+    let plan = Assignment::uniform(&teacher, widths).plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
     let observer = observers::find("min-max").unwrap();
     let config = execution::Config::default();
     let mut ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();

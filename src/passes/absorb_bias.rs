@@ -82,7 +82,7 @@ pub fn weighted_sums(node: &Node, shape: &[usize], elements: &[f32], amounts: &[
 }
 
 /// Adds `amounts` to the bias of `id`, which gets one if it has none.
-fn add_to_bias(graph: &mut Graph, id: NodeId, amounts: &[f64]) {
+pub fn add_to_bias(graph: &mut Graph, id: NodeId, amounts: &[f64]) {
     let known = graph.node(id).input(2);
     let elements = known.and_then(|bias| graph.constant(bias)?.to_f32()).unwrap_or_else(|| vec![0.0; amounts.len()]);
     let moved = elements.iter().zip(amounts).map(|(b, amount)| (f64::from(*b) + amount) as f32).collect::<Vec<_>>();

@@ -13,6 +13,7 @@ mod merge_pad;
 mod pad_channels;
 mod replace_reduce_mean;
 mod resolve_reshapes;
+mod split_channels;
 #[cfg(test)]
 mod tests;
 mod upgrade_opset;
@@ -20,7 +21,7 @@ mod upgrade_opset;
 use crate::error::Result;
 use crate::graph::{Graph, check};
 
-pub use absorb_bias::{absorb_bias, can_absorb_bias, outputs_of, weighted_sums};
+pub use absorb_bias::{absorb_bias, add_to_bias, can_absorb_bias, outputs_of, weighted_sums};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;
@@ -33,6 +34,7 @@ pub use merge_pad::merge_pad;
 pub use pad_channels::pad_channels;
 pub use replace_reduce_mean::replace_reduce_mean;
 pub use resolve_reshapes::resolve_reshapes;
+pub use split_channels::{Strand, find_strands, split_channels};
 pub use upgrade_opset::upgrade_opset;
 
 /// Removes what exporters leave behind: shape arithmetic, identities, separate padding. BatchNormalization stays, since

@@ -5,6 +5,7 @@ mod budget;
 mod check;
 mod float16;
 mod mixed;
+mod narrow;
 mod prepared;
 mod provenance;
 mod raise;
@@ -128,6 +129,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let tuned = config.autotune.then(|| measured_cut(model, &prepared, config, progress)).transpose()?;
     let (cut, chosen, trials) = tuned.map_or((None, None, Vec::new()), |(cut, name, trials)| (Some(cut), Some(name), trials));
     let assignment = assignment_for(&mut prepared.teacher, cut, config, progress)?;
+    narrow::fill_narrow_layers(&mut prepared, &assignment, config, progress)?;
     let (trial, check, mixed) = match &config.mixed {
         Some(wanted) => {
             let (trial, choice) = mixed::choose(&prepared, model, wanted, config, progress)?;
@@ -200,7 +202,7 @@ fn write(
 ) -> Result<(Model, Vec<KernelForecast>)> {
     let Trial { mut graph, plan, student, summary, .. } = trial;
     seal(&mut graph, &plan, &student)?;
-    let mut kernels = check_kernels(&graph, &plan.kernels, &config.target, progress);
+    let mut kernels = check_kernels(&graph, &plan.kernels, &plan.target, progress);
     if config.target.format == Format::QOperator {
         to_qoperator(&mut graph, &mut kernels)?;
     }
@@ -239,7 +241,8 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
             continue;
         }
         let reason = kernel.reason.as_deref().unwrap_or("unknown");
-        if !kernel.integer && reason != NO_INTEGER_KERNEL && target.placement != Placement::WeightedInputs {
+        let meant = matches!(target.placement, Placement::WeightedInputs | Placement::ProductInputs);
+        if !kernel.integer && reason != NO_INTEGER_KERNEL && !meant {
             progress.warn(&format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
         }
     }

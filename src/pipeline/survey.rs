@@ -65,7 +65,7 @@ impl Survey {
     }
 
     pub fn assignment(&self, optimum: &Optimum, widths: &Widths) -> Assignment {
-        let mut assignment = Assignment { widths: *widths, layers: BTreeMap::new(), float: BTreeMap::new() };
+        let mut assignment = Assignment { widths: *widths, layers: BTreeMap::new(), float: BTreeMap::new(), between: true };
         for (layer, choice) in self.layers.iter().zip(&optimum.choices) {
             let weights = WIDTHS[*choice];
             for product in &layer.products {
@@ -155,5 +155,5 @@ fn runs_in_float(weights: Option<Width>) -> bool {
 /// The plan with all layers of one width, reading 8-bit values.
 fn uniform(graph: &Graph, width: Width, config: &Config) -> Result<QuantPlan> {
     let widths = Widths { weights: width, activations: Width::Eight, all_layers: true };
-    Assignment::uniform(graph, &widths).plan(graph, &config.target, &config.exclude)
+    Assignment { between: true, ..Assignment::uniform(graph, &widths) }.plan(graph, &config.target, &config.exclude)
 }

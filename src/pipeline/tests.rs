@@ -36,7 +36,7 @@ fn spoil_weights(graph: &mut Graph, by: f32) {
     change(graph, "b_w", |index, w| if index / 9 % 8 == 1 { by * w } else { w });
 }
 
-fn config(widths: Widths) -> Config {
+pub(super) fn config(widths: Widths) -> Config {
     let thresholds = Thresholds { agreement_percent: None, sqnr_db: Some(10.0) };
     Config {
         // Without costs nothing is float only for being so small.

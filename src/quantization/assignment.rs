@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::plan::{ActivationPoint, QuantPlan, plan_around};
-use super::target::Target;
+use super::target::{Placement, Target};
 use super::widths::{Width, Widths};
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId};
@@ -27,15 +27,19 @@ pub struct Assignment {
     pub layers: BTreeMap<NodeId, LayerWidths>,
     /// The products that run in float, and why.
     pub float: BTreeMap<NodeId, String>,
+    /// Whether sums and results between products may be integers too; else what products read alone.
+    pub between: bool,
 }
 
 impl Assignment {
     /// The same widths for all; but where integers of 4 bits are wanted, the first and last layers of `graph` keep 8 unless
-    /// `widths.all_layers`.
+    /// `widths.all_layers`. What runs in float anyway, since runtimes have kernels for 8 bits alone, keeps its sums and results
+    /// in float, as in the literature on 4 bits (BRECQ, GENIE).
     pub fn uniform(graph: &Graph, widths: &Widths) -> Self {
         let ends = if widths.all_layers { HashSet::new() } else { Layers::find(graph).ends(graph) };
         let wide = LayerWidths { weights: Some(widths.weights.max(Width::Eight)), input: widths.activations.max(Width::Eight) };
-        Assignment { widths: *widths, layers: ends.into_iter().map(|id| (id, wide)).collect(), float: BTreeMap::new() }
+        let layers = ends.into_iter().map(|id| (id, wide)).collect();
+        Assignment { widths: *widths, layers, float: BTreeMap::new(), between: widths.fit_old_opsets() }
     }
 
     /// What `product` is given, unless it runs in float.
@@ -50,15 +54,14 @@ impl Assignment {
     /// Those of [`super::plan`].
     pub fn plan(&self, graph: &Graph, target: &Target, exclude: &[String]) -> Result<QuantPlan> {
         let float: HashMap<NodeId, String> = self.float.iter().map(|(id, reason)| (*id, reason.clone())).collect();
-        let mut plan = plan_around(graph, target, exclude, &float)?;
+        let mut target = target.clone();
+        if target.placement == Placement::Everywhere && !self.between {
+            target.placement = Placement::ProductInputs;
+        }
+        let mut plan = plan_around(graph, &target, exclude, &float)?;
         assign(graph, &mut plan, self);
         Ok(plan)
     }
-}
-
-/// Gives every weight and group of an 8-bit plan for `graph` the same type: see [`Assignment::uniform`].
-pub fn set_widths(graph: &Graph, plan: &mut QuantPlan, widths: &Widths) {
-    assign(graph, plan, &Assignment::uniform(graph, widths));
 }
 
 /// Gives every weight and group of an 8-bit plan for `graph` its type. What no matrix product reads any more keeps 8 bits at
@@ -181,8 +184,7 @@ mod tests {
 
     fn types(target: &str, widths: &Widths) -> String {
         let graph = network();
-        let mut plan = plan(&graph, &targets::find(target).unwrap(), &[]).unwrap();
-        set_widths(&graph, &mut plan, widths);
+        let plan = Assignment::uniform(&graph, widths).plan(&graph, &targets::find(target).unwrap(), &[]).unwrap();
         let weights = plan.weights.iter().map(|point| (point.value, point.data_type));
         let activations = plan.activations.iter().map(|point| (point.value, plan.groups[point.group].data_type));
         let texts = activations.chain(weights).map(|(value, data_type)| format!("{}:{data_type}", graph.value(value).name));
@@ -193,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_network_keep_eight_bits() {
-        let wanted = "x:u8 ra:u4 b:u4 m:u4 rc:u8 boxes:u8 classes:u8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
+        let wanted = "x:u8 ra:u4 m:u4 rc:u8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
         assert_eq!(types("ort-cpu", &W4A4), wanted);
         let wanted = "x:i8 ra:i4 m:i4 rc:i8 a_w:i8 b_w:i4 c_w:i4 boxes_w:i8 classes_w:i8";
         assert_eq!(types("tensorrt", &W4A4), wanted);
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn all_layers_are_narrow_when_asked_for_but_results_are_not() {
-        let wanted = "x:u4 ra:u4 b:u4 m:u4 rc:u4 boxes:u8 classes:u8 a_w:i4 b_w:i4 c_w:i4 boxes_w:i4 classes_w:i4";
+        let wanted = "x:u4 ra:u4 m:u4 rc:u4 a_w:i4 b_w:i4 c_w:i4 boxes_w:i4 classes_w:i4";
         assert_eq!(types("ort-cpu", &Widths { all_layers: true, ..W4A4 }), wanted);
     }
 
@@ -212,11 +214,10 @@ mod tests {
         let sketch = sketch.node("m", "MaxPool", "r", window()).node("n", "MaxPool", "m", window());
         let sketch = sketch.conv("b", "n", (8, 8), 3, 1).conv("c", "r", (8, 8), 3, 1);
         let graph = sketch.conv("d", "b", (8, 8), 3, 1).conv("e", "c", (8, 8), 3, 1).outputs("d e");
-        let mut plan = plan(&graph, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
-        let before = plan.clone();
-        set_widths(&graph, &mut plan, &Widths::INT8);
-        assert_eq!(plan, before);
-        set_widths(&graph, &mut plan, &W4A4);
+        let target = targets::find("ort-cpu").unwrap();
+        let planned = |assignment: &Assignment| assignment.plan(&graph, &target, &[]).unwrap();
+        assert_eq!(planned(&Assignment::uniform(&graph, &Widths::INT8)), plan(&graph, &target, &[]).unwrap());
+        let plan = planned(&Assignment { between: true, ..Assignment::uniform(&graph, &W4A4) });
         let readers = |point: &ActivationPoint| point.readers.as_ref().map_or(0, Vec::len);
         let points = plan.activations.iter().map(|point| (graph.value(point.value).name.as_str(), readers(point)));
         assert_eq!(points.collect::<Vec<_>>(), [("x", 0), ("r", 1), ("n", 0), ("b", 0), ("c", 0), ("d", 0), ("e", 0)]);
@@ -226,8 +227,8 @@ mod tests {
     fn each_precision_has_its_types_and_its_name() {
         let cases = [
             (Widths::INT8, "int8", "x:u8 ra:u8 b:u8 rs:u8", "b_w:i8", true),
-            (Widths { activations: Width::Eight, ..W4A4 }, "w4a8", "x:u8 ra:u8 b:u8 rs:u8", "b_w:i4", false),
-            (Widths { weights: Width::Eight, activations: Width::Sixteen, ..W4A4 }, "w8a16", "x:u16 ra:u16 b:u16 rs:u16", "b_w:i8", false),
+            (Widths { activations: Width::Eight, ..W4A4 }, "w4a8", "x:u8 ra:u8 m:u8 rc:u8", "b_w:i4", false),
+            (Widths { weights: Width::Eight, activations: Width::Sixteen, ..W4A4 }, "w8a16", "x:u16 ra:u16 m:u16 rc:u16", "b_w:i8", false),
         ];
         for (widths, name, activations, weight, old) in cases {
             let found = types("ort-cpu", &widths);
@@ -241,7 +242,7 @@ mod tests {
         let graph = network();
         let id = |name: &str| graph.nodes().find(|(_, node)| node.name == name).unwrap().0;
         let widths = Widths { activations: Width::Eight, all_layers: true, ..W4A4 };
-        let mut assignment = Assignment::uniform(&graph, &widths);
+        let mut assignment = Assignment { between: true, ..Assignment::uniform(&graph, &widths) };
         assert!(assignment.layers.is_empty());
         assignment.layers.insert(id("b"), LayerWidths { weights: Some(Width::Sixteen), input: Width::Sixteen });
         assignment.layers.insert(id("c"), LayerWidths { weights: None, input: Width::Eight });

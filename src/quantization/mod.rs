@@ -17,7 +17,7 @@ pub mod target;
 pub mod targets;
 mod widths;
 
-pub use assignment::{Assignment, LayerWidths, set_widths};
+pub use assignment::{Assignment, LayerWidths};
 pub use frontier::{Choice, Optimum, frontier};
 pub use islands::islands;
 pub use layer::Layer;

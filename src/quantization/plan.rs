@@ -64,7 +64,7 @@ pub struct QuantPlan {
     pub kernels: Vec<KernelForecast>,
 }
 
-/// Plans the quantization of a prepared float graph to 8 bits; [`super::set_widths`] changes them. `exclude` are globs on node names.
+/// Plans the quantization of a prepared float graph to 8 bits; an [`super::Assignment`] changes them. `exclude` are globs on node names.
 ///
 /// # Errors
 /// If a pattern matches no node, or nothing can be quantized.
@@ -100,7 +100,8 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
             planner.quantize_between();
             planner.quantized.iter().copied().map(|value| (value, None)).collect()
         }
-        Placement::WeightedInputs => planner.weighted_inputs(),
+        Placement::WeightedInputs => planner.weighted_inputs(true),
+        Placement::ProductInputs => planner.weighted_inputs(false),
         Placement::AllValues => planner.all_values(),
     };
     let (activations, groups) = planner.group(activations);
@@ -254,7 +255,7 @@ impl Planner<'_> {
         }
     }
 
-    fn weighted_inputs(&self) -> Vec<Point> {
+    fn weighted_inputs(&self, skips: bool) -> Vec<Point> {
         let mut readers: BTreeMap<ValueId, Vec<(NodeId, usize)>> = BTreeMap::new();
         for (id, node) in self.graph.nodes() {
             if self.integer.contains(&id)
@@ -262,7 +263,7 @@ impl Planner<'_> {
             {
                 readers.entry(x).or_default().push((id, 0));
             }
-            if let Some((value, index)) = self.skip_input(node).filter(|_| !self.excluded.contains(&id)) {
+            if let Some((value, index)) = self.skip_input(node).filter(|_| skips && !self.excluded.contains(&id)) {
                 readers.entry(value).or_default().push((id, index));
             }
         }
@@ -331,7 +332,7 @@ impl Planner<'_> {
         let position: HashMap<ValueId, usize> = self.positions();
         points.sort_by_key(|(value, _)| (position.get(value).copied().unwrap_or(0), *value));
         let mut root: HashMap<ValueId, ValueId> = points.iter().map(|(value, _)| (*value, *value)).collect();
-        if self.target.placement != Placement::WeightedInputs {
+        if !matches!(self.target.placement, Placement::WeightedInputs | Placement::ProductInputs) {
             for (_, node) in self.graph.nodes().filter(|(_, node)| node.operator.quantization_role() == QuantizationRole::PassThrough) {
                 let Some(from) = node.input(0).and_then(|value| root.get(&value).copied()) else { continue };
                 for output in node.outputs.iter().flatten() {

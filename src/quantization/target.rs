@@ -13,6 +13,8 @@ pub enum Placement {
     Everywhere,
     /// At the inputs of matrix products and on the skip input of residual additions only (TensorRT).
     WeightedInputs,
+    /// At the inputs of matrix products alone: where the runtime has no kernels for the integers and computes in float.
+    ProductInputs,
     /// On every float value of the network, its results too (processors without floats).
     AllValues,
 }
