@@ -217,7 +217,12 @@ fn flags_of_one_precision_are_refused_with_another() {
     fs::write(place.path().join("m.onnx"), noise(64)).unwrap();
     let cases = [
         ("int8", "--max-size=4bits", "--precision mixed"),
-        ("fp16", "--no-check", "integer precisions"),
+        ("fp16", "--no-check", "--no-check is for integers"),
+        ("fp16", "--target=tensorrt", "--target is for integers"),
+        ("fp16", "--no-equalize", "--no-equalize is for integers"),
+        ("fp16", "--mixup=0.5", "--mixup is for integers"),
+        ("w4a8", "--objective=latency", "--precision int8"),
+        ("mixed", "--check-budget=2", "its budget"),
         ("mixed", "--no-distill", "--max-size or --min-sqnr"),
         ("int8", "--all-layers", "--precision w4a8 or w4a4"),
         ("w8a16", "--all-layers", "--precision w4a8 or w4a4"),

@@ -72,15 +72,22 @@ pub struct ImageArguments {
     pub method: MethodArguments,
 }
 
+/// A flag, and whether it is said.
+pub type Flag = (&'static str, bool);
+
+/// The first of `flags` that is said.
+pub fn first_said(flags: impl IntoIterator<Item = Flag>) -> Option<&'static str> {
+    flags.into_iter().find(|(_, said)| *said).map(|(name, _)| name)
+}
+
 impl ImageArguments {
     /// Refuses what says how images are made where `flag` gives them.
     ///
     /// # Errors
     /// If something does.
     pub fn refuse_beside(&self, flag: &str) -> Result<(), Error> {
-        let made = [("--recipe", self.recipe.is_some()), ("--stats-from", self.stats_from.is_some())];
-        match made.into_iter().find(|(_, said)| *said) {
-            Some((name, _)) => Err(Error::Usage(format!("{name} is for images that are made, {flag} gives them: use one of the two"))),
+        match first_said([("--recipe", self.recipe.is_some()), ("--stats-from", self.stats_from.is_some())]) {
+            Some(name) => Err(Error::Usage(format!("{name} is for images that are made, {flag} gives them: use one of the two"))),
             None => Ok(()),
         }
     }

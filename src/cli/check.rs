@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::{count_parser, number_parser};
+use super::arguments::{Flag, count_parser, number_parser};
 use super::text::{escape_name, plural};
 use crate::evaluation::{Check, LayerCheck, Thresholds};
 use crate::pipeline::Checking;
@@ -15,7 +15,7 @@ const AGREEMENT: f64 = 75.0;
 const TOLD: usize = 3;
 
 #[derive(Args, Clone, Copy, Debug, Default)]
-#[command(next_help_heading = "Self-check, on images of another seed")]
+#[command(next_help_heading = "Self-check, on images of another seed, or on those of --calibration that are held out")]
 pub struct CheckArguments {
     /// SQNR in decibels of the outputs below which layers are raised to more precision [default: 10]
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = number_parser(-120.0, 120.0), conflicts_with = "no_check")]
@@ -40,15 +40,14 @@ impl CheckArguments {
         (!self.no_check).then_some(Checking { thresholds, budget: self.check_budget })
     }
 
-    /// The first flag that is given.
-    pub fn given(&self) -> Option<&'static str> {
-        let flags = [
+    /// All flags, and whether they are said.
+    pub fn flags(&self) -> [Flag; 4] {
+        [
             ("--check-sqnr", self.check_sqnr.is_some()),
             ("--check-agreement", self.check_agreement.is_some()),
             ("--check-budget", self.check_budget.is_some()),
             ("--no-check", self.no_check),
-        ];
-        flags.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+        ]
     }
 }
 
@@ -76,12 +75,13 @@ pub fn describe_check(check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::arguments::first_said;
 
     #[test]
     fn a_check_is_on_unless_it_is_turned_off() {
         let usual = CheckArguments::default().checking().unwrap();
         assert_eq!((usual.thresholds.sqnr_db, usual.thresholds.agreement_percent, usual.budget), (Some(SQNR), Some(AGREEMENT), None));
         let off = CheckArguments { no_check: true, ..CheckArguments::default() };
-        assert_eq!((off.checking(), off.given()), (None, Some("--no-check")));
+        assert_eq!((off.checking(), first_said(off.flags())), (None, Some("--no-check")));
     }
 }

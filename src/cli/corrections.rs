@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::arguments::choice_parser;
+use super::arguments::{Flag, choice_parser};
 use crate::distillation::{BiasCorrection, Corrections, Rounding};
-use crate::error::{Error, Result};
 
 #[derive(Args, Clone, Debug)]
 pub struct CorrectionArguments {
@@ -20,19 +19,13 @@ pub struct CorrectionArguments {
 }
 
 impl CorrectionArguments {
-    /// # Errors
-    /// If what only integers need is asked for.
-    pub fn check_fp16(&self) -> Result<()> {
-        if self.absorb_bias {
-            return Err(Error::Usage("--absorb-bias is for integers, not for --precision fp16".into()));
-        }
-        if self.rounding.is_some() {
-            return Err(Error::Usage("--rounding is for integers, not for --precision fp16".into()));
-        }
-        if self.bias_correction != BiasCorrection::None {
-            return Err(Error::Usage("--bias-correction is for integers, not for --precision fp16".into()));
-        }
-        Ok(())
+    /// All flags, and whether they are said.
+    pub fn flags(&self) -> [Flag; 3] {
+        [
+            ("--absorb-bias", self.absorb_bias),
+            ("--rounding", self.rounding.is_some()),
+            ("--bias-correction", self.bias_correction != BiasCorrection::None),
+        ]
     }
 
     /// What was asked for.

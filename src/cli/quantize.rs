@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 
-use super::arguments::{ImageArguments, InputShape, choice_parser};
+use super::arguments::{Flag, ImageArguments, InputShape, choice_parser, first_said};
 use super::check::{CheckArguments, describe_check};
 use super::corrections::CorrectionArguments;
 use super::mixed::{MixedArguments, describe_mixed};
@@ -263,6 +263,18 @@ impl QuantizeArguments {
         })
     }
 
+    /// The flags that are for integers.
+    fn integer_flags(&self) -> impl Iterator<Item = Flag> {
+        let own = [
+            ("--exclude", !self.exclude.is_empty()),
+            ("--target", self.target != targets::all()[0].name),
+            ("--objective", self.objective != Objective::ALL[0]),
+            ("--observer", self.observer != observers::all()[0].name()),
+            ("--no-equalize", self.no_equalize),
+        ];
+        own.into_iter().chain(self.tuning.flags()).chain(self.corrections.flags()).chain(self.check.flags())
+    }
+
     fn check(&self) -> Result<()> {
         if let Device::Cuda(index) = self.device {
             return Err(Error::Usage(format!("--device cuda:{index}: this build of zeroq computes on the CPU only; use --device cpu")));
@@ -270,12 +282,13 @@ impl QuantizeArguments {
         if self.fp16_io && self.precision != Precision::Fp16 {
             return Err(Error::Usage("--fp16-io needs --precision fp16".into()));
         }
-        if self.precision == Precision::Fp16 {
-            self.corrections.check_fp16()?;
-            self.tuning.check_fp16()?;
-            if !self.exclude.is_empty() {
-                return Err(Error::Usage("--exclude is for integers, not for --precision fp16".into()));
-            }
+        if let (Some(flag), Precision::Fp16) = (first_said(self.integer_flags()), self.precision) {
+            return Err(Error::Usage(format!("{flag} is for integers, not for --precision fp16")));
+        }
+        if self.objective == Objective::Latency && self.precision != Precision::Int8 {
+            return Err(Error::Usage(
+                "--objective latency needs --precision int8: integers of other sizes run no faster than float".into(),
+            ));
         }
         if self.autotune && self.precision != Precision::Int8 {
             return Err(Error::Usage("--autotune needs --precision int8: integers of other sizes run no faster than float".into()));
@@ -283,10 +296,10 @@ impl QuantizeArguments {
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));
         }
-        self.mixed.check(self.precision)?;
-        if let (Some(flag), Precision::Fp16) = (self.check.given(), self.precision) {
-            return Err(Error::Usage(format!("{flag} is for integer precisions")));
+        if self.precision == Precision::Mixed && self.check.check_budget.is_some() {
+            return Err(Error::Usage("--check-budget is not for --precision mixed, whose size is its budget: it is only checked".into()));
         }
+        self.mixed.check(self.precision)?;
         self.calibration.as_ref().map_or(Ok(()), |_| self.images.refuse_beside("--calibration"))?;
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();

@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::arguments::{choice_parser, count_parser};
+use super::arguments::{Flag, choice_parser, count_parser};
 use crate::distillation::{LayerShares, Losses, OutputMeasure};
-use crate::error::{Error, Result};
 use crate::pipeline::Tuning;
 
 #[derive(Args, Clone, Debug)]
@@ -36,16 +35,16 @@ fn part(text: &str) -> std::result::Result<f32, String> {
 }
 
 impl TuningArguments {
-    /// # Errors
-    /// If what only integers need is asked for.
-    pub fn check_fp16(&self) -> Result<()> {
-        let steps = self.distill_steps.is_some() || self.reconstruct_steps.is_some() || self.no_distill;
-        if steps || self.mixup > 0.0 || self.output_loss != OutputMeasure::ALL[0] || self.layer_loss != LayerShares::ALL[0] {
-            return Err(Error::Usage(
-                "nothing is tuned with --precision fp16: leave out the flags of tuning (--distill-steps, ...)".into(),
-            ));
-        }
-        Ok(())
+    /// All flags, and whether they are said.
+    pub fn flags(&self) -> [Flag; 6] {
+        [
+            ("--distill-steps", self.distill_steps.is_some()),
+            ("--reconstruct-steps", self.reconstruct_steps.is_some()),
+            ("--no-distill", self.no_distill),
+            ("--mixup", self.mixup > 0.0),
+            ("--output-loss", self.output_loss != OutputMeasure::ALL[0]),
+            ("--layer-loss", self.layer_loss != LayerShares::ALL[0]),
+        ]
     }
 
     /// What was asked for; a number of steps is `Some(0)` where nothing is tuned, `None` where it is chosen.
