@@ -168,6 +168,15 @@ fn corrections_bring_an_untuned_narrow_network_nearer() {
 }
 
 #[test]
+fn ranges_follow_from_batch_normalization_alone() {
+    let place = TempDir::new().unwrap();
+    let output = run(place.path(), &quantize("q.onnx", &["--ranges", "moments", "--json"]));
+    let sqnr = json(&String::from_utf8(output.stdout.clone()).unwrap())["check"]["comparison"]["outputs"][0]["sqnr_db"].as_f64().unwrap();
+    assert!(sqnr > 15.0, "{sqnr} dB");
+    assert!(stderr(&output).contains("ranges follow from BatchNormalization"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_synthesized_set_is_taken_back() {
     let place = TempDir::new().unwrap();
     let report = json(&succeed(place.path(), &["synthesize", RESNET, "-o", "images", "-n", "24", "--steps", "3", "--json"]));

@@ -13,8 +13,36 @@ use crate::quantization::{QuantParams, QuantPlan, scheme};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranges(pub Vec<QuantParams>);
 
-/// Observes the groups of `plan` on `set`; memory does not grow with the number of samples. `input_range` is the valid
-/// range of graph inputs, which holds whatever the samples show.
+/// Where ranges come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeSource {
+    Images,
+    /// What BatchNormalization says of values, and what follows from it; images where nothing does.
+    ///
+    /// Paper: Nagel et al. 2019 (DFQ), arXiv:1906.04721, section 4.1.
+    Moments,
+}
+
+impl RangeSource {
+    pub const ALL: [RangeSource; 2] = [RangeSource::Images, RangeSource::Moments];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            RangeSource::Images => "images",
+            RangeSource::Moments => "moments",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            RangeSource::Images => "What values hold on the images",
+            RangeSource::Moments => "What BatchNormalization says of them; images where it says nothing",
+        }
+    }
+}
+
+/// Observes the groups of `plan` on `set`. `input_range` is the valid range of graph inputs, which holds whatever the samples
+/// show.
 ///
 /// # Errors
 /// If a planned value cannot be computed, or is not finite.
@@ -28,10 +56,25 @@ pub fn calibrate(
     progress: &dyn Progress,
 ) -> Result<Ranges> {
     let values: Vec<ValueId> = plan.groups.iter().map(|group| group.value).collect();
+    let histograms = histograms(graph, &values, set, config, progress)?;
+    Ok(choose_ranges(graph, plan, &histograms, observer, input_range))
+}
+
+/// What `values` hold on `set`; memory does not grow with the number of samples.
+///
+/// # Errors
+/// If a value cannot be computed, or is not finite.
+pub fn histograms(
+    graph: &Graph,
+    values: &[ValueId],
+    set: &CalibrationSet,
+    config: &execution::Config,
+    progress: &dyn Progress,
+) -> Result<Vec<Histogram>> {
     let mut histograms = vec![Histogram::default(); values.len()];
     let mut broken: Option<usize> = None;
     progress.begin("calibrate", set.len());
-    observe(graph, &values, set, config, &mut |_, elements| {
+    observe(graph, values, set, config, &mut |_, elements| {
         use rayon::prelude::*;
         histograms.par_iter_mut().zip(elements).for_each(|(histogram, elements)| histogram.add(elements));
         if let Some(index) = elements.iter().position(|elements| elements.iter().any(|x| !x.is_finite())) {
@@ -44,7 +87,18 @@ pub fn calibrate(
     if let Some(index) = broken {
         return Err(Error::tensor(&graph.value(values[index]).name, "the float model computes values that are not finite here"));
     }
-    let params = plan.groups.iter().zip(&histograms).map(|(group, histogram)| {
+    Ok(histograms)
+}
+
+/// The ranges of the groups of `plan`, of which `histograms` tell, as `observer` has it.
+pub fn choose_ranges(
+    graph: &Graph,
+    plan: &QuantPlan,
+    histograms: &[Histogram],
+    observer: &dyn Observer,
+    input_range: Option<(f32, f32)>,
+) -> Ranges {
+    let params = plan.groups.iter().zip(histograms).map(|(group, histogram)| {
         let levels = group.data_type.integer_range().map_or(255.0, |(low, high)| high - low);
         let (mut low, mut high) = observer.range(histogram, levels, group.negative_weight);
         if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {
@@ -58,5 +112,5 @@ pub fn calibrate(
         }
         scheme::activation(low, high, group.data_type, plan.target.symmetric_activations)
     });
-    Ok(Ranges(params.collect()))
+    Ranges(params.collect())
 }

@@ -34,6 +34,14 @@ impl Histogram {
         }
     }
 
+    /// Adds a finite value `count` times.
+    pub fn add_often(&mut self, value: f32, count: u64) {
+        (self.low, self.high) = (self.low.min(value), self.high.max(value));
+        self.grow(self.low.abs().max(self.high.abs()));
+        let bin = (value / self.width + BINS as f32) as usize;
+        self.counts[bin.min(2 * BINS - 1)] += count;
+    }
+
     fn grow(&mut self, reach: f32) {
         if !reach.is_finite() || reach == 0.0 {
             return;

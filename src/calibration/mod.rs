@@ -16,7 +16,7 @@ mod set;
 mod write;
 
 pub use absorb::absorb_biases;
-pub use calibrate::{Ranges, calibrate};
+pub use calibrate::{RangeSource, Ranges, calibrate, choose_ranges, histograms};
 pub use equalize::{Levels, equalize};
 pub use files::{ExpectedInput, read_set};
 pub use magnitudes::magnitudes;

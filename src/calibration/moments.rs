@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::histogram::Histogram;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::kernels::elementwise::Elementwise;
 use crate::ops::{
@@ -26,12 +27,18 @@ pub struct Moments(HashMap<ValueId, Vec<Normal>>);
 const PLACES: usize = 481;
 const REACH: f64 = 6.0;
 
+/// How often the mean counts in a histogram.
+const MOST_COUNTED: f64 = 1e6;
+
+fn places() -> impl Iterator<Item = f64> {
+    (0..PLACES).map(|place| REACH * (2.0 * place as f64 / (PLACES - 1) as f64 - 1.0))
+}
+
 impl Normal {
     /// Mean and deviation of f(x).
     pub fn through(self, function: &dyn Fn(f64) -> f64) -> Normal {
         let (mut weights, mut mean, mut square) = (0.0, 0.0, 0.0);
-        for place in 0..PLACES {
-            let z = REACH * (2.0 * place as f64 / (PLACES - 1) as f64 - 1.0);
+        for z in places() {
             let (weight, y) = ((-0.5 * z * z).exp(), function(self.mean + self.deviation * z));
             (weights, mean, square) = (weights + weight, mean + weight * y, square + weight * y * y);
         }
@@ -102,6 +109,28 @@ impl Moments {
             }
         }
         self
+    }
+
+    /// How often each number of `value` is expected, up to six deviations away; `None` where that is not known. Behind a
+    /// function of single elements that is exact for normal numbers in front of it. To be asked of what [`Moments::spread`]
+    /// returns.
+    pub fn histogram(&self, graph: &Graph, value: ValueId) -> Option<Histogram> {
+        let node = graph.producer(value).map(|(_, node)| node);
+        let before = node.filter(|node| function(graph, node, 0).is_some()).and_then(|node| self.of(node.input(0)?));
+        let channels = before.or_else(|| self.of(value))?;
+        if channels.iter().all(|normal| normal.deviation == 0.0) {
+            return None;
+        }
+        let mut histogram = Histogram::default();
+        for (channel, normal) in channels.iter().enumerate() {
+            let through = before.and_then(|_| function(graph, node?, channel));
+            for z in places() {
+                let x = normal.mean + normal.deviation * z;
+                let count = (MOST_COUNTED * (-0.5 * z * z).exp()).round().max(1.0);
+                histogram.add_often(through.as_ref().map_or(x, |function| function(x)) as f32, count as u64);
+            }
+        }
+        Some(histogram)
     }
 
     fn behind(&self, graph: &Graph, node: &Node) -> Option<Vec<Normal>> {
@@ -220,5 +249,26 @@ mod tests {
             }
         }
         assert!(moments.of(graph.inputs[0]).is_none());
+    }
+
+    #[test]
+    fn expected_counts_are_those_of_samples() {
+        let sketch = Sketch::new(&[0, 3, 16, 16]).norm("n", "x", 3).node("l", "LeakyRelu", "n", Attributes::default());
+        let mut graph = sketch.plain("g", "GlobalAveragePool", "l").outputs("g");
+        for (name, number) in [("n_mean", 0.0f32), ("n_var", 1.0)] {
+            graph.set_constant(graph.find_value(name).unwrap(), TensorData::vector(vec![number; 3]));
+        }
+        let (moments, set) = (Moments::of_batch_norms(&graph).spread(&graph), noise(&graph, 64));
+        let [before, after, mean] = ["n", "l", "g"].map(|name| graph.find_value(name).unwrap());
+        let seen = crate::calibration::histograms(&graph, &[before, after], &set, &Default::default(), &crate::progress::Silent).unwrap();
+        for (value, seen) in [before, after].into_iter().zip(&seen) {
+            let expected = moments.histogram(&graph, value).unwrap();
+            for observer in ["mse", "percentile"].map(|name| crate::calibration::observers::find(name).unwrap()) {
+                let (a, b) = (observer.range(&expected, 15.0, 1.0), observer.range(seen, 15.0, 1.0));
+                assert!((a.0 - b.0).abs() < 0.1 * b.1 && (a.1 / b.1 - 1.0).abs() < 0.1, "{}: {a:?} {b:?}", observer.name());
+            }
+            assert!(expected.range().1 > seen.range().1, "six deviations are within: {:?}", expected.range());
+        }
+        assert!(moments.histogram(&graph, mean).is_none() && moments.histogram(&graph, graph.inputs[0]).is_none());
     }
 }

@@ -15,7 +15,7 @@ use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
 use super::tuning::TuningArguments;
 use super::{Context, Outcome, recipe, work};
-use crate::calibration::observers;
+use crate::calibration::{RangeSource, observers};
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
@@ -149,6 +149,9 @@ pub struct QuantizeArguments {
     /// How ranges are found
     #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
     pub observer: String,
+    /// Where ranges come from
+    #[arg(long, default_value = RangeSource::ALL[0].name(), value_parser = choice_parser(&RangeSource::ALL, RangeSource::name, RangeSource::description))]
+    pub ranges: RangeSource,
     /// Keep the nodes float whose name matches this pattern; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
@@ -194,6 +197,7 @@ pub struct QuantizeRequest {
     pub equalize: bool,
     pub corrections: Corrections,
     pub observer: String,
+    pub ranges: RangeSource,
     pub exclude: Vec<String>,
     pub seed: u64,
     pub all_layers: bool,
@@ -216,6 +220,7 @@ impl QuantizeRequest {
             objective: self.objective,
             autotune: self.autotune,
             observer: Some(self.observer.clone()),
+            ranges: self.ranges,
             exclude: self.exclude.clone(),
             equalize: self.equalize,
             corrections: self.corrections,
@@ -254,6 +259,7 @@ impl QuantizeArguments {
             equalize: !self.no_equalize,
             corrections: self.corrections.corrections(),
             observer: self.observer.clone(),
+            ranges: self.ranges,
             exclude: self.exclude.clone(),
             all_layers: self.all_layers,
             seed: images.seed.unwrap_or(0),
@@ -270,6 +276,7 @@ impl QuantizeArguments {
             ("--target", self.target != targets::all()[0].name),
             ("--objective", self.objective != Objective::ALL[0]),
             ("--observer", self.observer != observers::all()[0].name()),
+            ("--ranges", self.ranges != RangeSource::ALL[0]),
             ("--no-equalize", self.no_equalize),
         ];
         own.into_iter().chain(self.tuning.flags()).chain(self.corrections.flags()).chain(self.check.flags())

@@ -11,7 +11,7 @@ use super::plot::plot;
 use super::quantize::{Precision, QuantizeRequest, observer_names, target_names};
 use super::text::{bytes, escape_name, plural};
 use super::{Context, Outcome, recipe, work};
-use crate::calibration::observers;
+use crate::calibration::{RangeSource, observers};
 use crate::distillation::{BiasCorrection, Corrections, Rounding};
 use crate::error::Result;
 use crate::evaluation::{LayerProfile, SensitivityReport};
@@ -85,6 +85,7 @@ impl SensitivityArguments {
             tuning: Tuning::NONE,
             equalize: !self.no_equalize,
             observer: self.observer.clone(),
+            ranges: RangeSource::Images,
             exclude: self.exclude.clone(),
             seed: images.seed.unwrap_or(0),
             all_layers: true,

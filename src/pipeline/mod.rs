@@ -18,7 +18,7 @@ mod trial;
 use std::collections::HashMap;
 
 use crate::autotune::{Bench, Cut, autotune};
-use crate::calibration::{CalibrationSet, Provenance};
+use crate::calibration::{CalibrationSet, Provenance, RangeSource};
 use crate::distillation::{self, Corrections, Losses};
 use crate::emit::{NO_INTEGER_KERNEL, seal, to_qoperator, verify};
 use crate::error::Result;
@@ -55,6 +55,7 @@ pub struct Config {
     pub autotune: bool,
     /// Name of an observer; the first one if not given.
     pub observer: Option<String>,
+    pub ranges: RangeSource,
     pub exclude: Vec<String>,
     /// Whether channels are brought to like ranges before ranges are found.
     pub equalize: bool,

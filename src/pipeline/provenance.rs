@@ -1,7 +1,7 @@
 //! What a file says of how it was made.
 
 use super::{Config, Tuning};
-use crate::calibration::{Provenance, observers};
+use crate::calibration::{Provenance, RangeSource, observers};
 use crate::distillation::{BiasCorrection, Losses, Rounding};
 use crate::onnx::Model;
 
@@ -28,11 +28,12 @@ pub(super) fn describe(quantized: &mut Model, original: &Model, source: &Provena
 
 /// What was chosen otherwise than usual, and changes what is written.
 pub(super) fn choices(config: &Config) -> Vec<(&'static str, String)> {
-    let Config { observer, exclude, equalize, corrections, tuning, .. } = config;
+    let Config { observer, ranges, exclude, equalize, corrections, tuning, .. } = config;
     let Tuning { reconstruct_steps, mixup, losses, .. } = tuning;
     let usual = observers::all()[0].name();
     let said = [
         observer.clone().filter(|name| name != usual).map(|name| ("zeroq.observer", name)),
+        (*ranges != RangeSource::Images).then(|| ("zeroq.ranges", ranges.name().to_string())),
         (!exclude.is_empty()).then(|| ("zeroq.exclude", exclude.join(", "))),
         (!equalize).then(|| ("zeroq.equalize", "false".to_string())),
         corrections.absorb_bias.then(|| ("zeroq.absorb_bias", "true".to_string())),

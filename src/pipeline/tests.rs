@@ -47,6 +47,7 @@ pub(super) fn config(widths: Widths) -> Config {
         objective: Objective::Balanced,
         autotune: false,
         observer: Some("min-max".to_string()),
+        ranges: RangeSource::Images,
         exclude: Vec::new(),
         equalize: false,
         corrections: Corrections { absorb_bias: false, rounding: Rounding::Nearest, bias: BiasCorrection::None },

@@ -2,11 +2,12 @@
 
 use super::budget::DISTILL_BATCH;
 use super::{Config, Prepared, Tuning};
-use crate::calibration::{Ranges, calibrate, observers};
+use crate::calibration::histogram::Histogram;
+use crate::calibration::{RangeSource, Ranges, calibrate, choose_ranges, histograms, observers};
 use crate::distillation::{self, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{Student, insert};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, ValueId};
 use crate::progress::Progress;
 use crate::quantization::{Assignment, QuantPlan, Width};
 
@@ -50,7 +51,21 @@ pub(super) fn ranges_of(prepared: &Prepared, plan: &QuantPlan, config: &Config, 
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
     let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
-    calibrate(teacher, plan, set, observer.as_ref(), input_range, &config.execution, progress)
+    if config.ranges == RangeSource::Images {
+        return calibrate(teacher, plan, set, observer.as_ref(), input_range, &config.execution, progress);
+    }
+    let moments = prepared.moments.clone().spread(teacher);
+    let mut found: Vec<Option<Histogram>> = plan.groups.iter().map(|group| moments.histogram(teacher, group.value)).collect();
+    let unknown: Vec<ValueId> = plan.groups.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(group, _)| group.value).collect();
+    progress.note(&format!(
+        "{} of {} ranges follow from BatchNormalization; the others are observed on the images",
+        found.len() - unknown.len(),
+        found.len()
+    ));
+    let observed = histograms(teacher, &unknown, set, &config.execution, progress)?;
+    found.iter_mut().filter(|found| found.is_none()).zip(observed).for_each(|(found, seen)| *found = Some(seen));
+    let found: Vec<Histogram> = found.into_iter().flatten().collect();
+    Ok(choose_ranges(teacher, plan, &found, observer.as_ref(), input_range))
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.
