@@ -78,7 +78,7 @@ in_order!(Flatten, |s| Attributes::default().int("axis", s.axis), |s, inputs| s.
 in_order!(Squeeze, |s| Attributes::default(), |s, inputs| squeezed(inputs));
 in_order!(Unsqueeze, |s| Attributes::default(), |s, inputs| unsqueezed(inputs));
 in_order!(Identity, |s| Attributes::default(), |s, inputs| inputs.required(0).map(|x| x.shape.clone()));
-in_order!(Dropout, |s| Attributes::default(), |s, inputs| inputs.required(0).map(|x| x.shape.clone()));
+in_order!(Dropout, |s| Attributes::default(), |s, inputs| kept(inputs));
 
 impl Reshape {
     /// # Errors
@@ -217,6 +217,15 @@ impl Dropout {
         attributes.finish()?;
         Ok(Parsed::plain(Dropout))
     }
+}
+
+/// The shape of what a Dropout that drops nothing lets through.
+fn kept(inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {
+    let number = |index: usize| inputs.get(index)?.constant.as_ref()?.to_f64()?.first().copied();
+    if number(2).is_some_and(|training| training != 0.0) && number(1) != Some(0.0) {
+        return Err("training_mode is true, which drops elements at random; export the model for inference".to_string());
+    }
+    inputs.required(0).map(|x| x.shape.clone())
 }
 
 fn squeezed(inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {
