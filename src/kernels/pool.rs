@@ -12,6 +12,8 @@ pub struct Slide {
     pub output: usize,
     pub kernel: usize,
     pub stride: usize,
+    /// Distance between neighbours under the window.
+    pub dilation: usize,
     /// Zeros before the input.
     pub before: usize,
     /// Zeros after the input.
@@ -20,20 +22,40 @@ pub struct Slide {
 
 impl Slide {
     /// A dimension that is not there.
-    pub const NONE: Slide = Slide { input: 1, output: 1, kernel: 1, stride: 1, before: 0, after: 0 };
+    pub const NONE: Slide = Slide { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0 };
 
     /// Input positions under the window at output position `place`.
     #[inline(always)]
-    fn covered(&self, place: usize) -> Range<usize> {
+    fn covered(&self, place: usize) -> Covered {
         let start = place * self.stride;
-        start.saturating_sub(self.before)..(start + self.kernel).saturating_sub(self.before).min(self.input)
+        let skipped = self.before.saturating_sub(start).div_ceil(self.dilation);
+        let end = (start + (self.kernel - 1) * self.dilation + 1).saturating_sub(self.before).min(self.input);
+        Covered { range: (start + skipped * self.dilation).saturating_sub(self.before)..end, step: self.dilation }
     }
 
     /// Positions under the window, zeros included; what lies beyond the zeros does not count.
     #[inline(always)]
     fn padded(&self, place: usize) -> usize {
-        let start = place * self.stride;
-        (start + self.kernel).min(self.before + self.input + self.after) - start
+        let room = self.before + self.input + self.after - place * self.stride;
+        room.div_ceil(self.dilation).min(self.kernel)
+    }
+}
+
+/// Every `step`-th position of a range.
+struct Covered {
+    range: Range<usize>,
+    step: usize,
+}
+
+impl Covered {
+    #[inline(always)]
+    fn positions(&self) -> impl Iterator<Item = usize> + use<> {
+        self.range.clone().step_by(self.step)
+    }
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.range.len().div_ceil(self.step)
     }
 }
 
@@ -79,9 +101,9 @@ impl Pool {
             for d in 0..depth.output {
                 for h in 0..height.output {
                     for w in 0..width.output {
-                        let ranges = [depth.covered(d), height.covered(h), width.covered(w)];
+                        let covered = [depth.covered(d), height.covered(h), width.covered(w)];
                         let [sd, sh, sw] = self.output_strides;
-                        let window = Window { start: *from, ranges, strides: &self.input_strides, places: [d, h, w] };
+                        let window = Window { start: *from, covered, strides: &self.input_strides, places: [d, h, w] };
                         visit(window, to + d * sd + h * sh + w * sw);
                     }
                 }
@@ -92,7 +114,7 @@ impl Pool {
     #[inline(always)]
     fn count(&self, window: &Window<'_>) -> f32 {
         let padded = matches!(self.pooling, Pooling::Average { count_include_pad: true });
-        let sizes = (0..3).map(|axis| if padded { self.slides[axis].padded(window.places[axis]) } else { window.ranges[axis].len() });
+        let sizes = (0..3).map(|axis| if padded { self.slides[axis].padded(window.places[axis]) } else { window.covered[axis].count() });
         sizes.product::<usize>() as f32
     }
 
@@ -168,7 +190,7 @@ impl Pool {
 /// The input under one output position.
 struct Window<'a> {
     start: usize,
-    ranges: [Range<usize>; 3],
+    covered: [Covered; 3],
     strides: &'a [usize; 3],
     places: [usize; 3],
 }
@@ -177,10 +199,10 @@ impl Window<'_> {
     /// Calls `visit` with the place in memory of each position, row-major.
     #[inline(always)]
     fn for_each(&self, mut visit: impl FnMut(usize)) {
-        let [depth, height, width] = &self.ranges;
-        for d in depth.clone() {
-            for h in height.clone() {
-                for w in width.clone() {
+        let [depth, height, width] = &self.covered;
+        for d in depth.positions() {
+            for h in height.positions() {
+                for w in width.positions() {
                     visit(self.start + d * self.strides[0] + h * self.strides[1] + w * self.strides[2]);
                 }
             }

@@ -41,6 +41,7 @@ impl Operator for AveragePool {
     }
 
     fn quantization_role(&self) -> QuantizationRole {
-        QuantizationRole::Function
+        // ONNX Runtime's integer kernel knows no dilation.
+        if self.window.is_dilated() { QuantizationRole::Float } else { QuantizationRole::Function }
     }
 }

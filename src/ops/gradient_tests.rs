@@ -85,7 +85,9 @@ fn equal_inputs_give_the_gradient_to_the_first() {
 
 #[test]
 fn pools() {
-    let windows: [(&[usize], Attributes); 8] = [
+    let windows: [(&[usize], Attributes); 10] = [
+        (&[1, 3, 6, 7], none().ints("kernel_shape", &[2, 3]).ints("dilations", &[3, 2]).ints("pads", &[2, 1, 0, 3])),
+        (&[1, 17, 7, 9], none().ints("kernel_shape", &[3, 2]).ints("dilations", &[2, 3]).ints("strides", &[2, 3]).int("ceil_mode", 1)),
         (&[1, 3, 5, 4], none().ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]).ints("pads", &[1, 0, 0, 1])),
         (&[1, 17, 4, 6], none().ints("kernel_shape", &[3, 2]).ints("strides", &[2, 3]).ints("pads", &[1, 1, 1, 1]).int("ceil_mode", 1)),
         (&[1, 1, 5, 4], none().ints("kernel_shape", &[1, 2]).ints("strides", &[3, 3])),

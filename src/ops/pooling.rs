@@ -25,6 +25,8 @@ pub struct Window {
     /// Size along each spatial dimension.
     pub kernel: Vec<usize>,
     pub strides: Vec<usize>,
+    /// Distance between neighbours under the window.
+    pub dilations: Vec<usize>,
     pub padding: Padding,
     /// A window that reaches beyond the end counts too, if it starts before.
     pub ceil_mode: bool,
@@ -32,15 +34,12 @@ pub struct Window {
 
 impl Window {
     /// # Errors
-    /// If an attribute is wrong or asks for dilation.
+    /// If an attribute is wrong.
     pub fn take(attributes: &mut Attributes) -> Result<Self, Refusal> {
         let kernel = attributes.take_sizes("kernel_shape", false)?.ok_or("kernel_shape is missing")?;
         let rank = kernel.len();
         let strides = sized("strides", attributes.take_sizes("strides", false)?, rank, 1)?;
         let dilations = sized("dilations", attributes.take_sizes("dilations", false)?, rank, 1)?;
-        if dilations.iter().any(|dilation| *dilation != 1) {
-            return Err(format!("dilations={dilations:?} is not supported"));
-        }
         let pads = sized("pads", attributes.take_sizes("pads", true)?, 2 * rank, 0)?;
         let padding = match attributes.take_string("auto_pad", "NOTSET")?.as_str() {
             "NOTSET" => Padding::Explicit(pads),
@@ -50,7 +49,7 @@ impl Window {
             other => return Err(format!("auto_pad={other} is not supported")),
         };
         let ceil_mode = attributes.take_int("ceil_mode", 0)? != 0;
-        Ok(Window { kernel, strides, padding, ceil_mode })
+        Ok(Window { kernel, strides, dilations, padding, ceil_mode })
     }
 
     /// Whether zeros may stand around the input.
@@ -62,6 +61,10 @@ impl Window {
         }
     }
 
+    pub fn is_dilated(&self) -> bool {
+        self.dilations.iter().any(|dilation| *dilation != 1)
+    }
+
     pub fn attributes(&self) -> Attributes {
         let attributes = Attributes::default().sizes("kernel_shape", &self.kernel).sizes("strides", &self.strides);
         let attributes = match &self.padding {
@@ -70,6 +73,7 @@ impl Window {
             Padding::SameLower => attributes.string("auto_pad", "SAME_LOWER"),
             Padding::Valid => attributes.string("auto_pad", "VALID"),
         };
+        let attributes = if self.is_dilated() { attributes.sizes("dilations", &self.dilations) } else { attributes };
         if self.ceil_mode { attributes.int("ceil_mode", 1) } else { attributes }
     }
 
@@ -78,23 +82,28 @@ impl Window {
     /// # Errors
     /// If the window does not fit, or a pad is not smaller than the kernel.
     pub fn slide(&self, axis: usize, input: usize) -> Result<Slide, Refusal> {
-        let (kernel, stride) = (self.kernel[axis], self.strides[axis]);
+        let (kernel, stride, dilation, reach) = (self.kernel[axis], self.strides[axis], self.dilations[axis], self.reach(axis));
         let (before, after) = self.zeros(axis, input);
-        if before >= kernel || after >= kernel {
-            return Err(format!("pads {before} and {after} must be smaller than the kernel, {kernel}"));
+        if before >= reach || after >= reach {
+            return Err(format!("pads {before} and {after} must be smaller than the kernel, {reach}"));
         }
-        let room = (before + input + after).checked_sub(kernel);
-        let room = room.filter(|_| input > 0).ok_or_else(|| format!("kernel {kernel} does not fit an input of {input}"))?;
+        let room = (before + input + after).checked_sub(reach);
+        let room = room.filter(|_| input > 0).ok_or_else(|| format!("kernel {reach} does not fit an input of {input}"))?;
         let steps = if self.ceil_mode { room.div_ceil(stride) } else { room / stride };
         let past_end = steps * stride >= before + input;
         let output = if past_end { steps } else { steps + 1 };
-        Ok(Slide { input, output, kernel, stride, before, after })
+        Ok(Slide { input, output, kernel, stride, dilation, before, after })
+    }
+
+    /// From the first to the last position under the window.
+    fn reach(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1).saturating_mul(self.dilations[axis]).saturating_add(1)
     }
 
     fn zeros(&self, axis: usize, input: usize) -> (usize, usize) {
-        let (kernel, stride) = (self.kernel[axis], self.strides[axis]);
+        let stride = self.strides[axis];
         let last = input.div_ceil(stride).saturating_sub(1) * stride;
-        let total = (last + kernel).saturating_sub(input);
+        let total = (last + self.reach(axis)).saturating_sub(input);
         match &self.padding {
             Padding::Explicit(pads) => (pads[axis], pads[axis + self.kernel.len()]),
             Padding::SameUpper => (total / 2, total - total / 2),
