@@ -123,7 +123,10 @@ impl Moments {
         }
         let mut histogram = Histogram::default();
         for (channel, normal) in channels.iter().enumerate() {
-            let through = before.and_then(|_| function(graph, node?, channel));
+            let through = match before {
+                Some(_) => Some(function(graph, node?, channel)?),
+                None => None,
+            };
             for z in places() {
                 let x = normal.mean + normal.deviation * z;
                 let count = (MOST_COUNTED * (-0.5 * z * z).exp()).round().max(1.0);

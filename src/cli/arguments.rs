@@ -1,6 +1,6 @@
 //! Flags that commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -81,12 +81,12 @@ pub fn first_said(flags: impl IntoIterator<Item = Flag>) -> Option<&'static str>
 }
 
 impl ImageArguments {
-    /// Refuses what says how images are made where `flag` gives them.
+    /// Refuses what says how images are made where `flag` gives them at `path`.
     ///
     /// # Errors
     /// If something does.
-    pub fn refuse_beside(&self, flag: &str) -> Result<(), Error> {
-        match first_said([("--recipe", self.recipe.is_some()), ("--stats-from", self.stats_from.is_some())]) {
+    pub fn refuse_beside(&self, flag: &str, path: Option<&Path>) -> Result<(), Error> {
+        match first_said([("--recipe", self.recipe.is_some()), ("--stats-from", self.stats_from.is_some())]).filter(|_| path.is_some()) {
             Some(name) => Err(Error::Usage(format!("{name} is for images that are made, {flag} gives them: use one of the two"))),
             None => Ok(()),
         }

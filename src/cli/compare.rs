@@ -56,7 +56,7 @@ pub struct CompareRequest {
 pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.reference)?;
     work::check_model(&arguments.candidate)?;
-    arguments.data.as_ref().map_or(Ok(()), |_| arguments.images.refuse_beside("--data"))?;
+    arguments.images.refuse_beside("--data", arguments.data.as_deref())?;
     let request = CompareRequest {
         reference: SynthesizeRequest::new(&arguments.reference, &arguments.images, context)?,
         candidate: arguments.candidate.clone(),

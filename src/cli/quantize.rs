@@ -307,7 +307,7 @@ impl QuantizeArguments {
             return Err(Error::Usage("--check-budget is not for --precision mixed, whose size is its budget: it is only checked".into()));
         }
         self.mixed.check(self.precision)?;
-        self.calibration.as_ref().map_or(Ok(()), |_| self.images.refuse_beside("--calibration"))?;
+        self.images.refuse_beside("--calibration", self.calibration.as_deref())?;
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;

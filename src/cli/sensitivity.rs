@@ -64,7 +64,7 @@ pub struct SensitivityArguments {
 
 impl SensitivityArguments {
     fn request(&self, context: &Context) -> Result<QuantizeRequest> {
-        self.calibration.as_ref().map_or(Ok(()), |_| self.images.refuse_beside("--calibration"))?;
+        self.images.refuse_beside("--calibration", self.calibration.as_deref())?;
         let (images, recipe) = recipe::complete(&self.images)?;
         Ok(QuantizeRequest {
             method: images.method.method(recipe)?,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::{Flag, choice_parser, count_parser};
+use super::arguments::{Flag, choice_parser, count_parser, number_parser};
 use crate::distillation::{LayerShares, Losses, OutputMeasure};
 use crate::pipeline::Tuning;
 
@@ -19,19 +19,14 @@ pub struct TuningArguments {
     #[arg(long)]
     pub no_distill: bool,
     /// Part of the images that are mixed with another one while the whole is tuned, 0 to 1
-    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = part, conflicts_with = "no_distill")]
-    pub mixup: f32,
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = number_parser(0.0, 1.0), conflicts_with = "no_distill")]
+    pub mixup: f64,
     /// How outputs are held against the original's while the whole is tuned; scores of classes alone have a divergence
     #[arg(long, default_value = OutputMeasure::ALL[0].name(), value_parser = choice_parser(&OutputMeasure::ALL, OutputMeasure::name, OutputMeasure::description), conflicts_with = "no_distill")]
     pub output_loss: OutputMeasure,
     /// What layers count while the whole is tuned
     #[arg(long, default_value = LayerShares::ALL[0].name(), value_parser = choice_parser(&LayerShares::ALL, LayerShares::name, LayerShares::description), conflicts_with = "no_distill")]
     pub layer_loss: LayerShares,
-}
-
-fn part(text: &str) -> std::result::Result<f32, String> {
-    let part: f32 = text.parse().map_err(|_| "expected a number".to_string())?;
-    if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("expected a number from 0 to 1".to_string()) }
 }
 
 impl TuningArguments {
@@ -53,7 +48,7 @@ impl TuningArguments {
         Tuning {
             distill_steps: steps(self.distill_steps),
             reconstruct_steps: steps(self.reconstruct_steps),
-            mixup: self.mixup,
+            mixup: self.mixup as f32,
             losses: Losses { outputs: self.output_loss, layers: self.layer_loss },
         }
     }

@@ -1,15 +1,15 @@
 //! Several copies of every channel between layers, which leaves what the network computes as it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::equalize_layers::{Seam, find_seams};
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId, check};
-use crate::ops::{AveragePool, Conv, Gemm, LeakyRelu, MaxPool, Relu};
+use crate::ops::{AveragePool, Conv, LeakyRelu, MaxPool, Relu};
 use crate::tensor::TensorData;
 
-/// Seams one behind the other, from one convolution over depthwise ones to the products that mix their channels.
+/// Seams one behind the other, from one convolution over depthwise ones to those that mix their channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strand {
     pub seams: Vec<Seam>,
@@ -43,8 +43,8 @@ fn follow(graph: &Graph, seam: &Seam, seams: &HashMap<NodeId, Seam>) -> Option<V
     for id in &seam.consumers {
         let node = graph.node(*id);
         if is_depthwise(graph, node, seam.channels) {
-            more.push(seams.get(id).filter(|seam| !more.contains(*seam))?.clone());
-        } else if node.is::<Conv>().is_some_and(|conv| conv.group != 1) {
+            more.push(seams.get(id)?.clone());
+        } else if node.is::<Conv>().is_none_or(|conv| conv.group != 1) {
             return None;
         }
     }
@@ -70,28 +70,22 @@ fn is_depthwise(graph: &Graph, node: &Node, channels: usize) -> bool {
 /// # Errors
 /// If the graph is not sound afterwards.
 pub fn split_channels(graph: &mut Graph, strand: &Strand, copies: usize) -> Result<()> {
+    let depthwise: HashSet<NodeId> = strand.seams.iter().skip(1).map(|seam| seam.producer).collect();
     for seam in &strand.seams {
         let producer = graph.node(seam.producer).clone();
         for value in [producer.input(1), producer.input(2)].into_iter().flatten() {
             repeat(graph, value, 0, copies, 1.0);
         }
-        if let Some(conv) = producer.is::<Conv>().filter(|_| is_depthwise_of(&producer, strand)) {
+        if let Some(conv) = producer.is::<Conv>().filter(|_| depthwise.contains(&seam.producer)) {
             graph.set_operator(seam.producer, Arc::new(Conv { group: conv.group * copies, ..conv.clone() }));
         }
-        for id in &seam.consumers {
-            let consumer = graph.node(*id).clone();
-            if let Some(weight) = consumer.input(1).filter(|_| !is_depthwise_of(&consumer, strand)) {
-                let rows = consumer.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b);
-                repeat(graph, weight, usize::from(!rows), copies, 1.0 / copies as f32);
-            }
+        let mixing = seam.consumers.iter().filter(|id| !depthwise.contains(id));
+        for weight in mixing.filter_map(|id| graph.node(*id).input(1)).collect::<Vec<_>>() {
+            repeat(graph, weight, 1, copies, 1.0 / copies as f32);
         }
     }
     super::infer_shapes(graph)?;
     check(graph)
-}
-
-fn is_depthwise_of(node: &Node, strand: &Strand) -> bool {
-    strand.channels > 1 && node.is::<Conv>().is_some_and(|conv| conv.group == strand.channels)
 }
 
 /// `copies` of each slice along `axis`, one behind the other, times `factor`.

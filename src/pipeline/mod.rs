@@ -27,7 +27,7 @@ use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::progress::Progress;
-use crate::quantization::{Assignment, Format, KernelForecast, Objective, Placement, Target, Widths};
+use crate::quantization::{Assignment, Format, KernelForecast, Objective, Target, Widths};
 use crate::synthesis::Assessment;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
@@ -242,8 +242,7 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
             continue;
         }
         let reason = kernel.reason.as_deref().unwrap_or("unknown");
-        let meant = matches!(target.placement, Placement::WeightedInputs | Placement::ProductInputs);
-        if !kernel.integer && reason != NO_INTEGER_KERNEL && !meant {
+        if !kernel.integer && reason != NO_INTEGER_KERNEL && !target.placement.is_at_inputs() {
             progress.warn(&format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
         }
     }

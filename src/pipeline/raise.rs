@@ -163,7 +163,7 @@ impl Step {
 fn nodes_around(graph: &Graph, plan: &QuantPlan, values: &BTreeSet<ValueId>) -> BTreeSet<NodeId> {
     let reads = |node: &crate::graph::Node| node.inputs.iter().flatten().any(|input| values.contains(input));
     let mut around: BTreeSet<NodeId> = graph.nodes().filter(|(_, node)| reads(node)).map(|(id, _)| id).collect();
-    if plan.target.placement == Placement::WeightedInputs {
+    if plan.target.placement.is_at_inputs() {
         return around;
     }
     for value in values {

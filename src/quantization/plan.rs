@@ -100,8 +100,7 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
             planner.quantize_between();
             planner.quantized.iter().copied().map(|value| (value, None)).collect()
         }
-        Placement::WeightedInputs => planner.weighted_inputs(true),
-        Placement::ProductInputs => planner.weighted_inputs(false),
+        Placement::WeightedInputs | Placement::ProductInputs => planner.weighted_inputs(),
         Placement::AllValues => planner.all_values(),
     };
     let (activations, groups) = planner.group(activations);
@@ -255,7 +254,8 @@ impl Planner<'_> {
         }
     }
 
-    fn weighted_inputs(&self, skips: bool) -> Vec<Point> {
+    fn weighted_inputs(&self) -> Vec<Point> {
+        let skips = self.target.placement == Placement::WeightedInputs;
         let mut readers: BTreeMap<ValueId, Vec<(NodeId, usize)>> = BTreeMap::new();
         for (id, node) in self.graph.nodes() {
             if self.integer.contains(&id)
@@ -332,7 +332,7 @@ impl Planner<'_> {
         let position: HashMap<ValueId, usize> = self.positions();
         points.sort_by_key(|(value, _)| (position.get(value).copied().unwrap_or(0), *value));
         let mut root: HashMap<ValueId, ValueId> = points.iter().map(|(value, _)| (*value, *value)).collect();
-        if !matches!(self.target.placement, Placement::WeightedInputs | Placement::ProductInputs) {
+        if !self.target.placement.is_at_inputs() {
             for (_, node) in self.graph.nodes().filter(|(_, node)| node.operator.quantization_role() == QuantizationRole::PassThrough) {
                 let Some(from) = node.input(0).and_then(|value| root.get(&value).copied()) else { continue };
                 for output in node.outputs.iter().flatten() {

@@ -19,6 +19,13 @@ pub enum Placement {
     AllValues,
 }
 
+impl Placement {
+    /// Whether quantizers stand where values are read, and no result is one for being made.
+    pub fn is_at_inputs(self) -> bool {
+        matches!(self, Placement::WeightedInputs | Placement::ProductInputs)
+    }
+}
+
 /// How integers are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
