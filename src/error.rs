@@ -31,6 +31,13 @@ pub enum Error {
     /// Another runtime refused or failed.
     #[error("{engine}: {reason}")]
     Engine { engine: String, reason: String },
+    /// The work does not fit into memory.
+    #[error(
+        "not enough memory for {what}: {} MB are needed beside the {} MB in use, but only {} MB are allowed or there; --max-memory allows more, \
+         fewer --threads or smaller inputs need less",
+        needed.div_ceil(1_000_000), taken / 1_000_000, limit / 1_000_000
+    )]
+    Memory { what: String, needed: u64, taken: u64, limit: u64 },
     /// The user or the system asked us to stop.
     #[error("interrupted")]
     Interrupted,
@@ -52,6 +59,7 @@ impl Error {
             Error::Data(_) => "E0501",
             Error::Engine { .. } => "E0601",
             Error::Interrupted => "E0701",
+            Error::Memory { .. } => "E0801",
             Error::Internal(_) => "E0901",
         }
     }

@@ -16,6 +16,7 @@ pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;
+pub mod memory;
 pub mod onnx;
 pub mod ops;
 pub mod passes;

@@ -29,7 +29,7 @@ fn noise(graph: &Graph, count: usize) -> CalibrationSet {
         let value = sample.value(value);
         let shape = known_shape(value.shape.as_deref().unwrap()).unwrap();
         let elements = (0..count * shape.iter().product::<usize>()).map(|_| random.normal()).collect();
-        Samples { name: value.name.clone(), shape, elements }
+        Samples::new(&value.name, shape, elements).unwrap()
     };
     CalibrationSet { inputs: sample.inputs.iter().copied().map(samples).collect(), provenance: Provenance::default() }
 }

@@ -73,10 +73,10 @@ impl Case {
             let name = format!("x{index}");
             let mut numbers = |shape: &[usize]| (0..shape.iter().product()).map(|_| random.normal()).collect::<Vec<f32>>();
             match operand {
-                Data(shape) => inputs.push(Samples { name: name.clone(), shape: shape.to_vec(), elements: numbers(shape) }),
+                Data(shape) => inputs.push(Samples::new(&name, shape.to_vec(), numbers(shape)).unwrap()),
                 Positive(shape) => {
                     let elements = numbers(shape).iter().map(|x| x.abs() + 0.1).collect();
-                    inputs.push(Samples { name: name.clone(), shape: shape.to_vec(), elements });
+                    inputs.push(Samples::new(&name, shape.to_vec(), elements).unwrap());
                 }
                 Weights(shape) => graph.initializer.push(floats(&name, shape, numbers(shape))),
                 Variances(n) => graph.initializer.push(floats(&name, &[*n], numbers(&[*n]).iter().map(|x| x.abs() + 0.5).collect())),
@@ -106,7 +106,7 @@ impl Case {
 
     /// What candle computes: shape and elements of each output.
     fn oracle(&self) -> Vec<(Vec<usize>, Vec<f32>)> {
-        let tensor = |samples: &Samples| Tensor::from_slice(&samples.elements, samples.shape.as_slice(), &Device::Cpu).unwrap();
+        let tensor = |samples: &Samples| Tensor::from_slice(&samples.sample(0).unwrap(), samples.shape.as_slice(), &Device::Cpu).unwrap();
         let inputs: HashMap<String, Tensor> = self.inputs.iter().map(|samples| (samples.name.clone(), tensor(samples))).collect();
         let found = candle_onnx::simple_eval(&self.model, inputs).unwrap();
         let outputs = &self.model.graph.as_ref().unwrap().output;

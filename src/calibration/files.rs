@@ -84,8 +84,8 @@ fn read_file(path: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> 
         _ => return Err(fail("is not a folder, .safetensors, .npy or .npz".into())),
     };
     let inputs = match_inputs(arrays, expected).map_err(fail)?;
-    let count = inputs.first().map_or(0, |input| input.elements.len() / input.sample_len().max(1));
-    if let Some(other) = inputs.iter().find(|input| input.elements.len() != count * input.sample_len()) {
+    let count = inputs.first().map_or(0, |input| input.elements.len());
+    if let Some(other) = inputs.iter().find(|input| input.elements.len() != count) {
         return Err(fail(format!("input `{}` has another number of samples than `{}`", other.name, inputs[0].name)));
     }
     if count == 0 {
@@ -169,7 +169,7 @@ fn fill(array: Array, input: &ExpectedInput) -> Result<Samples, String> {
     if let (true, Some(bounds)) = (array.bytes, &input.bounds) {
         map_pixels(&mut elements, &input.shape, bounds);
     }
-    Ok(Samples { name: input.name.clone(), shape: input.shape.clone(), elements })
+    Samples::new(&input.name, input.shape.clone(), elements).map_err(|error| error.to_string())
 }
 
 /// Whether an array holds samples of shape `[B, …]`: as `[N·B, …]`, or as `[N, B, …]`.
@@ -205,7 +205,11 @@ mod tests {
     fn set() -> CalibrationSet {
         let elements = (0..2 * 3 * 4 * 5).map(|i| i as f32 / 60.0 - 1.0).collect();
         let provenance = Provenance { source: "synthesized".into(), seed: Some(7), version: "0".into(), ..Provenance::default() };
-        CalibrationSet { inputs: vec![Samples { name: "x\n\"y".into(), shape: vec![1, 3, 4, 5], elements }], provenance }
+        CalibrationSet { inputs: vec![Samples::new("x\n\"y", vec![1, 3, 4, 5], elements).unwrap()], provenance }
+    }
+
+    fn numbers(set: &CalibrationSet) -> Vec<f32> {
+        (0..set.len()).flat_map(|index| set.inputs[0].sample(index).unwrap().into_owned()).collect()
     }
 
     fn expected(set: &CalibrationSet) -> Vec<ExpectedInput> {
@@ -237,7 +241,7 @@ mod tests {
         write_set(&set, &[Some(vec![(-1.0, 1.0); 3])], &folder, Existing::Refuse).unwrap();
         fs::remove_file(folder.join(SET_FILE)).unwrap();
         let read = read_set(&folder, &expected(&set)).unwrap();
-        for (a, b) in read.inputs[0].elements.iter().zip(&set.inputs[0].elements) {
+        for (a, b) in numbers(&read).iter().zip(&numbers(&set)) {
             assert!((a - b).abs() <= 1.0 / 255.0 + 1e-6, "{a} {b}");
         }
     }
@@ -288,7 +292,7 @@ mod tests {
             let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone() };
             let elements = vec![255.0, 0.0, 255.0, 0.0, 255.0, 0.0];
             let filled = fill(Array { shape: shape.to_vec(), elements, bytes: true }, &input).unwrap();
-            assert_eq!(filled.elements, want, "{shape:?}");
+            assert_eq!(*filled.sample(0).unwrap(), want, "{shape:?}");
             let unknown = ExpectedInput { bounds: None, ..input };
             assert!(fill(Array { shape: shape.to_vec(), elements: vec![0.0; 6], bytes: true }, &unknown).is_err());
         }

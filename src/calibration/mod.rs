@@ -2,6 +2,7 @@
 
 mod absorb;
 mod calibrate;
+mod elements;
 mod equalize;
 mod files;
 pub mod histogram;
@@ -17,6 +18,7 @@ mod write;
 
 pub use absorb::absorb_biases;
 pub use calibrate::{RangeSource, Ranges, calibrate, choose_ranges, histograms};
+pub use elements::Elements;
 pub use equalize::{Levels, equalize};
 pub use files::{ExpectedInput, read_set};
 pub use magnitudes::magnitudes;

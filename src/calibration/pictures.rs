@@ -9,6 +9,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
 use rayon::prelude::*;
 
+use super::elements::Elements;
 use super::set::Samples;
 use crate::error::{Error, Result};
 
@@ -16,6 +17,9 @@ use crate::error::{Error, Result};
 const MAX_SIDE: u32 = 16_384;
 /// Most memory that decoding one picture may take.
 const MAX_DECODED: u64 = 512 << 20;
+
+/// Pictures that are in memory together.
+const AT_ONCE: usize = 64;
 
 /// What pixels 0 and 255 become, for all channels (one entry) or for each.
 pub type Bounds = Vec<(f32, f32)>;
@@ -81,11 +85,13 @@ fn is_picture(path: &Path) -> bool {
 ///
 /// # Errors
 /// Names the picture that cannot be decoded.
-pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds) -> Result<Vec<f32>> {
-    let decoded: Vec<Result<Vec<f32>>> = pictures.par_iter().map(|path| read_picture(path, shape, bounds)).collect();
-    let mut elements = Vec::with_capacity(pictures.len() * shape.channels * shape.area());
-    for picture in decoded {
-        elements.extend(picture?);
+pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds) -> Result<Elements> {
+    let mut elements = Elements::zeros(shape.channels * shape.area(), pictures.len())?;
+    for (group, paths) in pictures.chunks(AT_ONCE).enumerate() {
+        let decoded: Vec<Result<Vec<f32>>> = paths.par_iter().map(|path| read_picture(path, shape, bounds)).collect();
+        for (index, picture) in decoded.into_iter().enumerate() {
+            elements.write(group * AT_ONCE + index, &picture?)?;
+        }
     }
     Ok(elements)
 }
@@ -123,14 +129,23 @@ fn normalize(pixels: &[u8], shape: PictureShape, bounds: &Bounds) -> Vec<f32> {
     elements
 }
 
-/// The samples of one input as PNG files, in order. The same samples give the same bytes.
+/// Gives `write` the samples of one input as PNG files, in order. The same samples give the same bytes.
 ///
 /// # Errors
-/// If a picture cannot be encoded.
-pub fn encode_pictures(samples: &Samples, shape: PictureShape, bounds: &Bounds) -> Result<Vec<Vec<u8>>> {
-    let samples: Vec<&[f32]> = samples.elements.chunks_exact(samples.sample_len().max(1)).collect();
-    let encoded: Vec<Result<Vec<u8>>> = samples.par_iter().map(|sample| encode_picture(sample, shape, bounds)).collect();
-    encoded.into_iter().collect()
+/// If a picture cannot be encoded or written.
+pub fn encode_pictures(
+    samples: &Samples,
+    shape: PictureShape,
+    bounds: &Bounds,
+    write: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let indices: Vec<usize> = (0..samples.elements.len()).collect();
+    for group in indices.chunks(AT_ONCE) {
+        let encode = |index: &usize| encode_picture(&samples.sample(*index)?, shape, bounds);
+        let encoded: Vec<Result<Vec<u8>>> = group.par_iter().map(encode).collect();
+        group.iter().zip(encoded).try_for_each(|(index, png)| write(*index, &png?))?;
+    }
+    Ok(())
 }
 
 fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Result<Vec<u8>> {
@@ -149,7 +164,10 @@ fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Resul
 }
 
 /// The least and greatest number of the samples, for all channels: how to show an input whose range is not known.
-pub fn measured_bounds(samples: &Samples) -> Bounds {
-    let (low, high) = samples.elements.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
-    vec![if low < high { (low, high) } else { (0.0, 1.0) }]
+///
+/// # Errors
+/// If a sample cannot be read back.
+pub fn measured_bounds(samples: &Samples) -> Result<Bounds> {
+    let (low, high) = samples.range()?;
+    Ok(vec![if low < high { (low, high) } else { (0.0, 1.0) }])
 }

@@ -1,6 +1,11 @@
 //! Calibration images: what takes the place of data.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use super::elements::Elements;
+use crate::error::Result;
 
 /// One input of the network over all samples of a set.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,19 +14,41 @@ pub struct Samples {
     pub name: String,
     /// Shape of one sample with its leading batch dimension, for example `[1, 3, 224, 224]`.
     pub shape: Vec<usize>,
-    /// Row-major elements, one sample after another.
-    pub elements: Vec<f32>,
+    /// Row-major elements of each sample.
+    pub elements: Elements,
 }
 
 impl Samples {
+    /// Samples whose row-major `elements` stand one after another.
+    ///
+    /// # Errors
+    /// If they are many, and the system's temporary folder cannot take them.
+    pub fn new(name: impl Into<String>, shape: Vec<usize>, elements: Vec<f32>) -> Result<Self> {
+        let elements = Elements::of(shape.iter().product(), elements)?;
+        Ok(Samples { name: name.into(), shape, elements })
+    }
+
     /// Elements of one sample.
     pub fn sample_len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    pub fn sample(&self, index: usize) -> &[f32] {
-        let len = self.sample_len();
-        &self.elements[index * len..(index + 1) * len]
+    /// Row-major elements of one sample.
+    ///
+    /// # Errors
+    /// If they cannot be read back.
+    pub fn sample(&self, index: usize) -> Result<Cow<'_, [f32]>> {
+        self.elements.sample(index)
+    }
+
+    /// Smallest and largest element.
+    ///
+    /// # Errors
+    /// If samples cannot be read back.
+    pub fn range(&self) -> Result<(f32, f32)> {
+        (0..self.elements.len()).try_fold((f32::INFINITY, f32::NEG_INFINITY), |range, index| {
+            Ok(self.sample(index)?.iter().fold(range, |(low, high), x| (x.min(low), x.max(high))))
+        })
     }
 }
 
@@ -54,19 +81,16 @@ pub struct CalibrationSet {
 impl CalibrationSet {
     /// Number of samples.
     pub fn len(&self) -> usize {
-        self.inputs.first().map_or(0, |input| input.elements.len() / input.sample_len().max(1))
+        self.inputs.first().map_or(0, |input| input.elements.len())
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The samples `range` alone.
+    /// The samples `range` alone; they are shared, not copied.
     pub fn slice(&self, range: std::ops::Range<usize>) -> CalibrationSet {
-        let inputs = self.inputs.iter().map(|input| {
-            let len = input.sample_len();
-            Samples { elements: input.elements[range.start * len..range.end * len].to_vec(), ..input.clone() }
-        });
+        let inputs = self.inputs.iter().map(|input| Samples { elements: input.elements.slice(range.clone()), ..input.clone() });
         CalibrationSet { inputs: inputs.collect(), provenance: self.provenance.clone() }
     }
 }

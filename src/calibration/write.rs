@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{Bounds, PictureShape, encode_pictures, measured_bounds};
@@ -15,6 +16,9 @@ use crate::error::{Error, Result};
 pub const SET_FILE: &str = "set.safetensors";
 /// The one metadata entry: more would stand in no fixed order.
 pub(super) const METADATA: &str = "zeroq";
+
+/// Bytes that the header of a safetensors file is a multiple of.
+const ALIGNMENT: usize = 8;
 
 /// What to do with a folder that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +55,7 @@ pub fn write_set(set: &CalibrationSet, bounds: &[Option<Bounds>], folder: &Path,
     let workplace = tempfile::Builder::new().prefix(".zeroq-").tempdir_in(parent).map_err(fail)?;
     let fresh = workplace.path().join("new");
     fs::create_dir(&fresh).map_err(fail)?;
-    for (name, bytes) in files_of(set, bounds)? {
-        fs::write(fresh.join(name), bytes).map_err(fail)?;
-    }
+    write_files(set, bounds, &fresh)?;
     swap(&fresh, folder, &workplace.path().join("old")).map_err(fail)
 }
 
@@ -110,36 +112,63 @@ fn swap(fresh: &Path, folder: &Path, old: &Path) -> std::io::Result<()> {
     })
 }
 
-fn files_of(set: &CalibrationSet, bounds: &[Option<Bounds>]) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut files = vec![(SET_FILE.to_string(), encode_set(set)?)];
+/// Writes the files of a set one after another: no more than a few samples are in memory.
+fn write_files(set: &CalibrationSet, bounds: &[Option<Bounds>], folder: &Path) -> Result<()> {
+    write_exact(set, &folder.join(SET_FILE))?;
     for (index, input) in set.inputs.iter().enumerate() {
         let Some(shape) = PictureShape::of(&input.shape) else { continue };
         let known = bounds.get(index).cloned().flatten().filter(|bounds| [1, shape.channels].contains(&bounds.len()));
-        let bounds = known.unwrap_or_else(|| measured_bounds(input));
+        let bounds = known.map_or_else(|| measured_bounds(input), Ok)?;
         let prefix = if set.inputs.len() == 1 { String::new() } else { format!("input{index}-") };
-        let pictures = encode_pictures(input, shape, &bounds)?;
-        files.extend(pictures.into_iter().enumerate().map(|(sample, png)| (format!("picture-{prefix}{sample:04}.png"), png)));
+        encode_pictures(input, shape, &bounds, &mut |sample, png| {
+            let path = folder.join(format!("picture-{prefix}{sample:04}.png"));
+            fs::write(&path, png).map_err(|error| Error::file(path, error))
+        })?;
     }
-    Ok(files)
+    Ok(())
 }
 
-/// The set as one safetensors file: a tensor `[N, …]` for each input, the description as metadata.
-fn encode_set(set: &CalibrationSet) -> Result<Vec<u8>> {
-    let fail = |error: &dyn std::fmt::Display| Error::Data(format!("the set cannot be written: {error}"));
+/// Writes the set as one safetensors file: a tensor `[N, …]` for each input, the description as metadata.
+fn write_exact(set: &CalibrationSet, path: &Path) -> Result<()> {
+    let header = header(set).map_err(|reason| Error::Data(format!("the set cannot be written: {reason}")))?;
+    let fail = |error: std::io::Error| Error::file(path, error);
+    let mut file = BufWriter::new(fs::File::create(path).map_err(fail)?);
+    file.write_all(&header).map_err(fail)?;
+    for input in in_file_order(set) {
+        for index in 0..input.elements.len() {
+            let bytes: Vec<u8> = input.sample(index)?.iter().flat_map(|x| x.to_le_bytes()).collect();
+            file.write_all(&bytes).map_err(fail)?;
+        }
+    }
+    file.into_inner().map_err(|error| fail(error.into_error()))?.sync_all().map_err(fail)
+}
+
+fn in_file_order(set: &CalibrationSet) -> Vec<&Samples> {
+    let mut inputs: Vec<&Samples> = set.inputs.iter().collect();
+    inputs.sort_by_key(|input| &input.name);
+    inputs
+}
+
+/// What stands before the numbers of a safetensors file.
+fn header(set: &CalibrationSet) -> Result<Vec<u8>, String> {
     let inputs = set.inputs.iter().map(|input| DescribedInput { name: input.name.clone(), shape: input.shape.clone() }).collect();
     let description = Description { schema: 1, provenance: set.provenance.clone(), inputs };
-    let description = serde_json::to_string(&description).map_err(|error| fail(&error))?;
-    let bytes: Vec<Vec<u8>> = set.inputs.iter().map(|input| input.elements.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let mut tensors = Vec::with_capacity(bytes.len());
-    for (input, bytes) in set.inputs.iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, stacked_shape(input), bytes).map_err(|error| fail(&error))?;
-        tensors.push((input.name.as_str(), view));
-    }
-    safetensors::serialize(tensors, Some(HashMap::from([(METADATA.to_string(), description)]))).map_err(|error| fail(&error))
+    let description = serde_json::to_string(&description).map_err(|error| error.to_string())?;
+    let mut end = 0;
+    let tensors = in_file_order(set).into_iter().map(|input| {
+        let start = end;
+        end += input.elements.len() * input.sample_len() * size_of::<f32>();
+        (input.name.clone(), TensorInfo { dtype: Dtype::F32, shape: stacked_shape(input), data_offsets: (start, end) })
+    });
+    let metadata = Metadata::new(Some(HashMap::from([(METADATA.to_string(), description)])), tensors.collect());
+    let metadata = metadata.map_err(|error| error.to_string())?;
+    let mut text = serde_json::to_string(&metadata).map_err(|error| error.to_string())?.into_bytes();
+    text.resize(text.len().next_multiple_of(ALIGNMENT), b' ');
+    Ok([&(text.len() as u64).to_le_bytes(), text.as_slice()].concat())
 }
 
 fn stacked_shape(input: &Samples) -> Vec<usize> {
-    let count = input.elements.len() / input.sample_len().max(1);
+    let count = input.elements.len();
     match input.shape.split_first() {
         Some((batch, rest)) => [&[count * batch], rest].concat(),
         None => vec![count],

@@ -36,6 +36,10 @@ pub struct GlobalArguments {
     /// Number of threads [default: all cores]; the result does not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Most memory to take, as in 512M or 2G: samples and activations are held within it, or the work is refused before it
+    /// begins; the result does not depend on it [default: what the system has or allows]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
     /// Instruction set: auto, portable, avx2 or avx512; results differ in the last bits between sets
     #[arg(long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
     pub isa: Isa,
@@ -116,6 +120,24 @@ pub fn count_parser(least: usize, most: usize) -> impl Fn(&str) -> Result<usize,
     }
 }
 
+/// A number of bytes: `1048576`, `1024K`, `1M`, `2.5G`.
+///
+/// # Errors
+/// If `text` is none.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number of bytes, as in 512M or 2G".to_string();
+    let (digits, unit) = match text.trim_end_matches(['B', 'b']).to_ascii_uppercase() {
+        text if text.ends_with('K') => (text, 10),
+        text if text.ends_with('M') => (text, 20),
+        text if text.ends_with('G') => (text, 30),
+        text if text.ends_with('T') => (text, 40),
+        text => (text, 0),
+    };
+    let number: f64 = digits.trim_end_matches(['K', 'M', 'G', 'T']).parse().map_err(|_| wrong())?;
+    let bytes = number * f64::from(1u32 << 10).powi(unit / 10);
+    if bytes >= 1.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(wrong()) }
+}
+
 /// A clap parser of finite numbers within `least..=most`.
 pub fn number_parser(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text: &str| match text.parse::<f64>() {
@@ -170,6 +192,16 @@ mod tests {
         assert_eq!(parse("x:0=1,49").map(|input| input.shape), Ok(vec![1, 49]));
         for text in ["", "=1", "x", "x=", "x=0", "x=-1", "x=1xy", "x=99999999999x99999999999", "x=1x1x1x1x1x1x1x1x1"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, bytes) in [("1", 1), ("512M", 512 << 20), ("1.5k", 1536), ("2GB", 2 << 30), ("1T", 1 << 40)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "-1", "0", "nan", "inf", "1e30", "1 M", "1MM2"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 

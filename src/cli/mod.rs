@@ -27,6 +27,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::evaluation::SCHEMA;
+use crate::memory;
 use arguments::GlobalArguments;
 use terminal::Terminal;
 
@@ -111,6 +112,9 @@ fn run() -> u8 {
 
 fn start(arguments: &Arguments) -> Result<()> {
     signals::listen()?;
+    if let Some(bytes) = arguments.global.max_memory {
+        memory::allow(bytes);
+    }
     let Some(threads) = arguments.global.threads else { return Ok(()) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
     pool.map_err(|error| Error::Usage(format!("--threads {threads}: {error}")))

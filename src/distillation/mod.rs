@@ -126,17 +126,17 @@ pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress:
     }
     let goal = Goal { pairs, drop_state: None, stream: 2 << 32 };
     let mut trainer = Trainer::new(lesson, graph, goal, config)?;
-    let before = trainer.loss(&check);
+    let before = trainer.loss(&check)?;
     let steps = config.steps.after(before);
     trainer.set_pace((before / DISTURBED).clamp(CALM, 1.0) as f32);
     let mut best = (before, trainer.snapshot(), 0);
     progress.begin("distill", steps);
     for step in 0..steps {
-        let loss = trainer.step(&train, Moment { step, of: steps });
+        let loss = trainer.step(&train, Moment { step, of: steps })?;
         progress.step(&format!("loss {loss:.5}"));
         progress.check()?;
         if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
-            let loss = trainer.loss(&check);
+            let loss = trainer.loss(&check)?;
             if loss < best.0 {
                 best = (loss, trainer.snapshot(), step + 1);
             }

@@ -46,15 +46,15 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
         let mut trainer = Trainer::new(Lesson { student: &block.student, ..lesson }, &soft, goal, config)?;
         let soft_start = trainer.snapshot();
         trainer.harden();
-        let (before, nearest) = (trainer.loss(&check), trainer.snapshot());
+        let (before, nearest) = (trainer.loss(&check)?, trainer.snapshot());
         trainer.restore(&soft_start);
         for step in 0..steps {
-            let loss = trainer.step(&train, Moment { step, of: steps });
+            let loss = trainer.step(&train, Moment { step, of: steps })?;
             progress.step(&format!("block {} of {}, loss {loss:.5}", index + 1, blocks.len()));
             progress.check()?;
         }
         trainer.harden();
-        match trainer.loss(&check) < before {
+        match trainer.loss(&check)? < before {
             true => better += 1,
             false => trainer.restore(&nearest),
         }

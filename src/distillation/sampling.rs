@@ -1,6 +1,7 @@
 //! Which samples a step sees, and how.
 
 use crate::calibration::{CalibrationSet, Samples};
+use crate::error::Result;
 use crate::ops::operator::Layout;
 use crate::random::Random;
 use crate::synthesis::input::{Augmentation, Input};
@@ -34,15 +35,19 @@ impl View {
 
     /// Writes the sample's part of `samples`, which are of `source`, to `memory`, which lies as `layout` says; `places` is
     /// scratch.
-    pub fn load(&self, samples: &Samples, source: &Source, layout: &Layout, places: &mut Vec<u32>, memory: &mut [f32]) {
+    ///
+    /// # Errors
+    /// If a sample cannot be read back.
+    pub fn load(&self, samples: &Samples, source: &Source, layout: &Layout, places: &mut Vec<u32>, memory: &mut [f32]) -> Result<()> {
         places.resize(memory.len(), 0);
         source.input.view(self.augmentation, &source.layout, layout, places);
-        let elements = samples.sample(self.sample);
+        let elements = samples.sample(self.sample)?;
         memory.iter_mut().zip(&*places).for_each(|(to, from)| *to = elements[*from as usize]);
         if let Some((other, part)) = self.mixed {
-            let other = samples.sample(other);
+            let other = samples.sample(other)?;
             memory.iter_mut().zip(&*places).for_each(|(to, from)| *to += part * (other[*from as usize] - *to));
         }
+        Ok(())
     }
 }
 
@@ -92,14 +97,14 @@ mod tests {
     fn set(count: usize) -> (CalibrationSet, Source) {
         let shape = vec![1, 1, 2, 2];
         let elements = (0..4 * count).map(|i| (i / 4) as f32).collect();
-        let samples = Samples { name: "x".into(), shape: shape.clone(), elements };
+        let samples = Samples::new("x", shape.clone(), elements).unwrap();
         let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
         (set, Source::new(&Input { name: "x".into(), shape, range: PixelRange::uniform("test", 0.0, 16.0) }))
     }
 
     fn loaded(view: &View, set: &CalibrationSet, source: &Source) -> Vec<f32> {
         let (mut places, mut memory) = (Vec::new(), vec![0.0; 4]);
-        view.load(&set.inputs[0], source, &source.layout, &mut places, &mut memory);
+        view.load(&set.inputs[0], source, &source.layout, &mut places, &mut memory).unwrap();
         memory
     }
 

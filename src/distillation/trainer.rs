@@ -15,6 +15,7 @@ use crate::execution::adam::Moment;
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
+use crate::memory;
 use crate::ops::operator::Gradient;
 use crate::passes::single_sample;
 use crate::random::Random;
@@ -31,7 +32,7 @@ pub struct Trainer {
     /// The state of all QuantizationDrops.
     drop_state: Option<ValueId>,
     isa: Isa,
-    groups: Vec<Group>,
+    crew: Crew,
     sources: Vec<Source>,
     sampler: Sampler,
 }
@@ -43,12 +44,49 @@ pub struct Goal {
     pub stream: u64,
 }
 
-struct Group {
+/// Buffers of one sample in both graphs.
+struct LanePair {
     teacher: Lane,
     student: Lane,
+    places: Vec<u32>,
+}
+
+/// What one group of samples adds up to.
+#[derive(Default)]
+struct Group {
     gradients: SharedGradients,
     loss: f64,
-    places: Vec<u32>,
+}
+
+/// Groups, and the lanes of those that work at once. Which lanes a group has makes no difference.
+struct Crew {
+    groups: Vec<Group>,
+    lanes: Vec<LanePair>,
+}
+
+impl Crew {
+    /// As many groups at once as there is memory for.
+    fn new(teacher: &Tape, student: &Tape, groups: usize) -> Result<Self> {
+        let bytes = teacher.lane_bytes() + student.lane_bytes();
+        let at_once = memory::fit(bytes, groups.min(rayon::current_num_threads()), "the activations of one sample to tune on")?;
+        let lanes = |_| LanePair { teacher: teacher.lane(), student: student.lane(), places: Vec::new() };
+        let groups = std::iter::repeat_with(Group::default).take(groups).collect();
+        Ok(Crew { groups, lanes: (0..at_once).map(lanes).collect() })
+    }
+
+    /// Lets every group do `work` on its share of `samples`; returns the groups that had one.
+    fn share_out<T: Sync>(
+        &mut self,
+        samples: &[T],
+        work: impl Fn(&mut Group, &mut LanePair, &[T]) -> Result<()> + Sync,
+    ) -> Result<&mut [Group]> {
+        let (share, at_once) = (samples.len().div_ceil(self.groups.len()).max(1), self.lanes.len());
+        for (groups, samples) in self.groups.chunks_mut(at_once).zip(samples.chunks(share * at_once)) {
+            let pairs = groups.par_iter_mut().zip(self.lanes.par_iter_mut());
+            pairs.zip(samples.par_chunks(share)).try_for_each(|((group, lanes), samples)| work(group, lanes, samples))?;
+        }
+        Ok(&mut self.groups[..samples.len().div_ceil(share)])
+    }
 }
 
 impl Trainer {
@@ -66,9 +104,7 @@ impl Trainer {
         let request = Request { targets: &[], seeds: &seeds, input_gradients: false, parameters: &values, isa };
         let tape = Tape::compile(&single_sample(graph)?, &request)?;
         let parameters = Parameters::new(&tape, graph, student, config.rates);
-        let group =
-            |_| Group { teacher: teacher.lane(), student: tape.lane(), gradients: tape.shared_gradients(), loss: 0.0, places: Vec::new() };
-        let groups = (0..GROUPS.min(config.batch)).map(group).collect();
+        let crew = Crew::new(&teacher, &tape, GROUPS.min(config.batch))?;
         let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixup);
         Ok(Trainer {
             teacher,
@@ -77,14 +113,17 @@ impl Trainer {
             parameters,
             drop_state,
             isa,
-            groups,
+            crew,
             sources: inputs.iter().map(Source::new).collect(),
             sampler,
         })
     }
 
     /// One step on the next samples of `set`; returns their mean loss.
-    pub fn step(&mut self, set: &CalibrationSet, moment: Moment) -> f64 {
+    ///
+    /// # Errors
+    /// If a sample cannot be read back.
+    pub fn step(&mut self, set: &CalibrationSet, moment: Moment) -> Result<f64> {
         let batch = self.sampler.next(set);
         let state = self.sampler.state();
         self.set_drop_state(state);
@@ -100,38 +139,40 @@ impl Trainer {
         }
     }
 
-    fn step_on(&mut self, set: &CalibrationSet, batch: &[View], moment: Moment) -> f64 {
-        let share = batch.len().div_ceil(self.groups.len());
+    fn step_on(&mut self, set: &CalibrationSet, batch: &[View], moment: Moment) -> Result<f64> {
         let (teacher, student, pairs, sources) = (&self.teacher, &self.student, &self.pairs, &self.sources);
-        self.groups.par_iter_mut().zip(batch.par_chunks(share)).for_each(|(group, samples)| {
-            group.gradients = student.shared_gradients();
-            group.loss = 0.0;
-            for view in samples {
-                group.load(teacher, student, set, view, sources);
-                group.run(teacher, student, pairs, Some(1.0 / batch.len() as f64));
-            }
-        });
-        let used = batch.len().div_ceil(share);
-        let gradients: Vec<SharedGradients> = self.groups[..used].iter_mut().map(|group| std::mem::take(&mut group.gradients)).collect();
+        let groups = self.crew.share_out(batch, |group, lanes, samples| {
+            *group = Group { gradients: student.shared_gradients(), loss: 0.0 };
+            samples.iter().try_for_each(|view| {
+                lanes.load(teacher, student, set, view, sources)?;
+                lanes.run_both_ways(teacher, student, pairs, 1.0 / batch.len() as f64, group);
+                Ok(())
+            })
+        })?;
+        let loss = groups.iter().map(|group| group.loss).sum::<f64>() / batch.len() as f64;
+        let gradients: Vec<SharedGradients> = groups.iter_mut().map(|group| std::mem::take(&mut group.gradients)).collect();
         let mut gradients: HashMap<ValueId, Vec<f32>> = student.parameter_gradients(&gradients);
         self.parameters.step(&mut self.student, &mut gradients, moment, self.isa);
-        self.groups[..used].iter().map(|group| group.loss).sum::<f64>() / batch.len() as f64
+        Ok(loss)
     }
 
     /// Mean loss over all of `set`, with nothing left out.
-    pub fn loss(&mut self, set: &CalibrationSet) -> f64 {
+    ///
+    /// # Errors
+    /// If a sample cannot be read back.
+    pub fn loss(&mut self, set: &CalibrationSet) -> Result<f64> {
         self.set_drop_state(-1.0);
         let samples: Vec<usize> = (0..set.len()).collect();
-        let share = samples.len().div_ceil(self.groups.len());
         let (teacher, student, pairs, sources) = (&self.teacher, &self.student, &self.pairs, &self.sources);
-        self.groups.iter_mut().for_each(|group| group.loss = 0.0);
-        self.groups.par_iter_mut().zip(samples.par_chunks(share)).for_each(|(group, samples)| {
-            for sample in samples {
-                group.load(teacher, student, set, &View::plain(*sample), sources);
-                group.run(teacher, student, pairs, None);
-            }
-        });
-        self.groups.iter().map(|group| group.loss).sum::<f64>() / set.len() as f64
+        let groups = self.crew.share_out(&samples, |group, lanes, samples| {
+            group.loss = 0.0;
+            samples.iter().try_for_each(|sample| {
+                lanes.load(teacher, student, set, &View::plain(*sample), sources)?;
+                group.loss += lanes.loss(teacher, student, pairs);
+                Ok(())
+            })
+        })?;
+        Ok(groups.iter().map(|group| group.loss).sum::<f64>() / set.len() as f64)
     }
 
     /// Uses this part of the rates from now on.
@@ -158,33 +199,38 @@ impl Trainer {
     }
 }
 
-impl Group {
-    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, view: &View, sources: &[Source]) {
+impl LanePair {
+    fn load(&mut self, teacher: &Tape, student: &Tape, set: &CalibrationSet, view: &View, sources: &[Source]) -> Result<()> {
         for (index, (source, samples)) in sources.iter().zip(&set.inputs).enumerate() {
             let memory = student.input_mut(&mut self.student, index);
-            view.load(samples, source, student.input_layout(index), &mut self.places, memory);
+            view.load(samples, source, student.input_layout(index), &mut self.places, memory)?;
             teacher.input_mut(&mut self.teacher, index).copy_from_slice(memory);
         }
+        Ok(())
     }
 
-    /// Runs the loaded sample through both; backward too if `weight`, its share of the batch, is given.
-    fn run(&mut self, teacher: &Tape, student: &Tape, pairs: &[Pair], weight: Option<f64>) {
+    /// Runs the loaded sample through both; returns its loss.
+    fn loss(&mut self, teacher: &Tape, student: &Tape, pairs: &[Pair]) -> f64 {
         teacher.forward(&mut self.teacher);
         student.forward(&mut self.student);
-        let lane = &self.teacher;
-        let wanted = |pair: &Pair| teacher.read(lane, pair.teacher).unwrap_or_default();
-        let Some(weight) = weight else {
-            let found = |pair: &Pair| student.read(&self.student, pair.student).unwrap_or_default();
-            self.loss += pairs.iter().map(|pair| pair.loss(found(pair), wanted(pair))).sum::<f64>();
-            return;
-        };
+        let wanted = |pair: &Pair| teacher.read(&self.teacher, pair.teacher).unwrap_or_default();
+        let found = |pair: &Pair| student.read(&self.student, pair.student).unwrap_or_default();
+        pairs.iter().map(|pair| pair.loss(found(pair), wanted(pair))).sum()
+    }
+
+    /// Runs the loaded sample through both, and back through the student; adds its loss and gradients, of which `weight` is
+    /// its share of the batch, to those of its group.
+    fn run_both_ways(&mut self, teacher: &Tape, student: &Tape, pairs: &[Pair], weight: f64, group: &mut Group) {
+        teacher.forward(&mut self.teacher);
+        student.forward(&mut self.student);
+        let wanted = |pair: &Pair| teacher.read(&self.teacher, pair.teacher).unwrap_or_default();
         let losses: Vec<AtomicU64> = pairs.iter().map(|_| 0.into()).collect();
         let seed = |index: usize, found: &[f32], gradient: &mut Gradient<'_>| {
             let pair = &pairs[index];
             losses[index].store(pair.loss(found, wanted(pair)).to_bits(), Ordering::Relaxed);
             pair.add_gradient(weight, found, wanted(pair), gradient.open());
         };
-        student.backward(&mut self.student, &mut self.gradients, &seed);
-        self.loss += losses.iter().map(|loss| f64::from_bits(loss.load(Ordering::Relaxed))).sum::<f64>();
+        student.backward(&mut self.student, &mut group.gradients, &seed);
+        group.loss += losses.iter().map(|loss| f64::from_bits(loss.load(Ordering::Relaxed))).sum::<f64>();
     }
 }

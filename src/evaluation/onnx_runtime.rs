@@ -112,7 +112,7 @@ fn open(environment: &Environment, subject: &Subject<'_>) -> ort::Result<Session
 }
 
 fn to_value(samples: &Samples, sample: usize, data_type: TensorElementType) -> Result<DynValue> {
-    let elements = samples.sample(sample);
+    let elements = &*samples.sample(sample)?;
     let shape = samples.shape.clone();
     let value = match data_type {
         TensorElementType::Float32 => Tensor::from_array((shape, elements.to_vec())).map(Tensor::into_dyn),

@@ -52,7 +52,7 @@ impl Tract {
         let mut inputs = tvec!();
         for (name, data_type) in &self.inputs {
             let samples = find(set, name)?;
-            let tensor = Tensor::from_shape(&samples.shape, samples.sample(sample))?;
+            let tensor = Tensor::from_shape(&samples.shape, &samples.sample(sample)?)?;
             inputs.push(tensor.cast_to_dt(*data_type)?.into_owned().into_tvalue());
         }
         self.plan.run(inputs)?.iter().map(|output| to_output(output)).collect()

@@ -34,7 +34,7 @@ pub fn evaluate_with_gradient(graph: &Graph, values: &[ValueId], set: &Calibrati
     let mut tensors: HashMap<ValueId, Tensor> = HashMap::new();
     let mut variables = Vec::new();
     for (value, samples) in graph.inputs.iter().zip(&set.inputs) {
-        let tensor = Tensor::from_slice(samples.sample(index), samples.shape.as_slice(), &Device::Cpu).map_err(engine)?;
+        let tensor = Tensor::from_slice(&samples.sample(index)?, samples.shape.as_slice(), &Device::Cpu).map_err(engine)?;
         let variable = Var::from_tensor(&tensor).map_err(engine)?;
         tensors.insert(*value, variable.as_tensor().clone());
         variables.push(variable);

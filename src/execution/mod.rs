@@ -14,6 +14,7 @@ use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
+use crate::memory;
 use crate::passes::single_sample;
 use tape::{Lane, Request, Tape};
 
@@ -80,15 +81,17 @@ fn run(
     let graph = single_sample(graph)?;
     check_samples(&graph, set)?;
     let tape = Tape::compile(&graph, &Request { targets: values, seeds: &[], input_gradients: false, parameters: &[], isa: config.isa })?;
-    let mut lanes: Vec<Lane> = (0..rayon::current_num_threads().min(set.len())).map(|_| tape.lane()).collect();
+    let most = rayon::current_num_threads().min(set.len());
+    let mut lanes: Vec<Lane> = (0..memory::fit(tape.lane_bytes(), most, "one sample's activations")?).map(|_| tape.lane()).collect();
     let samples: Vec<usize> = (0..set.len()).collect();
     for group in samples.chunks(lanes.len().max(1)) {
-        lanes.par_iter_mut().zip(group).for_each(|(lane, sample)| {
+        lanes.par_iter_mut().zip(group).try_for_each(|(lane, sample)| -> Result<()> {
             for (index, input) in set.inputs.iter().enumerate() {
-                tape.load(lane, index, input.sample(*sample));
+                tape.load(lane, index, &input.sample(*sample)?);
             }
             tape.forward(lane);
-        });
+            Ok(())
+        })?;
         for (lane, sample) in lanes.iter().zip(group) {
             visit(*sample, &tape, lane)?;
         }

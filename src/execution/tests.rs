@@ -34,7 +34,7 @@ fn evaluate(graph: &Graph, seeds: &[ValueId], parameters: &[ValueId], isa: Isa) 
     let request = Request { targets: &[], seeds, input_gradients: true, parameters, isa };
     let tape = Tape::compile(&graph, &request).unwrap();
     let mut lane = tape.lane();
-    tape.load(&mut lane, 0, noise(&graph, 1).inputs[0].sample(0));
+    tape.load(&mut lane, 0, &noise(&graph, 1).inputs[0].sample(0).unwrap());
     tape.forward(&mut lane);
     let mut total = 0.0;
     for (index, seed) in tape.seeds().to_vec().into_iter().enumerate() {
@@ -127,7 +127,7 @@ fn what_is_computed_together_is_what_would_be_computed_apart() {
             let run = |seeds: &[ValueId], targets: &[ValueId], isa: Isa| {
                 let tape = Tape::compile(&graph, &Request { targets, seeds, input_gradients: true, parameters: &[], isa }).unwrap();
                 let mut lane = tape.lane();
-                tape.load(&mut lane, 0, noise(&graph, 1).inputs[0].sample(0));
+                tape.load(&mut lane, 0, &noise(&graph, 1).inputs[0].sample(0).unwrap());
                 tape.forward(&mut lane);
                 let output = tape.read(&lane, value("y")).unwrap().to_vec();
                 tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, values, gradient| {
@@ -178,7 +178,7 @@ fn an_activation_works_where_its_input_lies() {
             let together = Tape::compile(&graph, &request).unwrap();
             assert!(together.step_names().count() < apart.step_names().count(), "{activation} after {producer} is computed by itself");
             let mut lane = apart.lane();
-            apart.load(&mut lane, 0, noise(&graph, 1).inputs[0].sample(0));
+            apart.load(&mut lane, 0, &noise(&graph, 1).inputs[0].sample(0).unwrap());
             apart.forward(&mut lane);
             let wanted: f64 =
                 apart.read(&lane, value("y")).unwrap().iter().enumerate().map(|(i, y)| f64::from(*y) * f64::from(weight(0, i))).sum();
@@ -237,7 +237,7 @@ fn operators_that_move_elements_bring_gradients_back() {
                 tape.read(&lane, y).unwrap().iter().enumerate().map(|(i, y)| f64::from(*y) * f64::from(weight(0, i))).sum::<f64>()
             };
             let noise = noise(&graph, 1);
-            let x = noise.inputs[0].sample(0);
+            let x = &*noise.inputs[0].sample(0).unwrap();
             let wanted = total(x) - total(&vec![0.0; x.len()]);
             tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, _, gradient| {
                 gradient.open().iter_mut().enumerate().for_each(|(i, g)| *g += weight(0, i));
@@ -267,7 +267,7 @@ fn outputs_and_gradients_match_candle_on_our_networks() {
         let request = Request { targets: &[], seeds: &graph.outputs, input_gradients: true, parameters: &[], isa: Isa::detect() };
         let tape = Tape::compile(&graph, &request).unwrap();
         let mut lane = tape.lane();
-        tape.load(&mut lane, 0, set.inputs[0].sample(0));
+        tape.load(&mut lane, 0, &set.inputs[0].sample(0).unwrap());
         tape.forward(&mut lane);
         assert_close(&found.values[0], tape.read(&lane, graph.outputs[0]).unwrap(), name);
         tape.backward(&mut lane, &mut tape.shared_gradients(), &|_, _, gradient| gradient.open().iter_mut().for_each(|g| *g += 1.0));

@@ -108,7 +108,7 @@ pub fn noise(graph: &Graph, count: usize) -> CalibrationSet {
         let value = graph.value(*value);
         let shape: Vec<usize> = value.shape.iter().flatten().map(|dim| dim.known().unwrap_or(1)).collect();
         let len = count * shape.iter().product::<usize>();
-        Samples { name: value.name.clone(), shape, elements: (0..len).map(|_| random.normal()).collect() }
+        Samples::new(&value.name, shape, (0..len).map(|_| random.normal()).collect()).unwrap()
     };
     CalibrationSet { inputs: graph.inputs.iter().map(samples).collect(), provenance: Provenance::default() }
 }

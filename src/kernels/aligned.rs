@@ -1,5 +1,7 @@
 //! Memory that starts on a cache line, so that vectors do not straddle two.
 
+use crate::memory::Lent;
+
 const LINE_BYTES: usize = 64;
 
 /// Elements that [`align`] may skip.
@@ -17,14 +19,16 @@ pub struct AlignedBuffer {
     memory: Vec<f32>,
     start: usize,
     len: usize,
+    _lent: Lent,
 }
 
 impl AlignedBuffer {
     /// Zeros.
     pub fn new(len: usize) -> Self {
         let memory = vec![0.0; len + SLACK];
+        let lent = Lent::new(size_of_val(memory.as_slice()) as u64);
         let start = memory.as_ptr().align_offset(LINE_BYTES).min(SLACK);
-        AlignedBuffer { memory, start, len }
+        AlignedBuffer { memory, start, len, _lent: lent }
     }
 
     pub fn values(&self) -> &[f32] {

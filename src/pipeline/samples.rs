@@ -25,7 +25,7 @@ pub(super) fn samples(
         if set.len() < 2 {
             return Err(Error::Data("at least two samples are needed".to_string()));
         }
-        let inputs = set.inputs.iter().map(observed_input).collect();
+        let inputs = set.inputs.iter().map(observed_input).collect::<Result<_>>()?;
         return Ok((set, inputs));
     }
     let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
@@ -83,8 +83,8 @@ pub(super) fn unseen_samples(
 }
 
 /// An input whose range is what its samples show.
-fn observed_input(samples: &Samples) -> Input {
-    let low = samples.elements.iter().copied().fold(f32::INFINITY, f32::min);
-    let high = samples.elements.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    Input { name: samples.name.clone(), shape: samples.shape.clone(), range: PixelRange::uniform("observed", low, high.max(low + 1e-6)) }
+fn observed_input(samples: &Samples) -> Result<Input> {
+    let (low, high) = samples.range()?;
+    let range = PixelRange::uniform("observed", low, high.max(low + 1e-6));
+    Ok(Input { name: samples.name.clone(), shape: samples.shape.clone(), range })
 }

@@ -5,15 +5,17 @@ use rayon::prelude::*;
 use super::frame::Frame;
 use super::goal::{Goal, Pull, Site};
 use super::input::{Augmentation, Input};
-use super::loss::Plane;
+use super::loss::{ImageLoss, Plane};
 use super::method::Pool;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::execution::adam::Moment;
-use crate::execution::tape::{ChannelSums, Lane, Tape, in_memory_order};
+use crate::execution::tape::{ChannelSums, Lane, Lanes, Tape, in_memory_order};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
+use crate::memory;
 use crate::ops::operator::Gradient;
+use crate::progress::Progress;
 use crate::random::Random;
 
 /// What the batches of a set have in common.
@@ -24,6 +26,52 @@ pub struct Matching<'a> {
     pub swings: &'a [ValueId],
     pub inputs: &'a [Input],
     pub isa: Isa,
+    pub activations: Activations,
+}
+
+/// How often the pixels of a batch are in memory: as they were, as they are, their gradients, two moments, and at full size.
+const PIXEL_COPIES: usize = 6;
+
+/// Where activations are between a pass forward and the pass backward.
+pub enum Activations {
+    /// Every sample of a batch keeps its own.
+    Kept(Vec<Lane>),
+    /// There is no memory for that: as many samples as can be have them at once, and they are made again for the pass backward,
+    /// bit by bit the same.
+    MadeAgain { lanes: Lanes, at_once: usize },
+}
+
+impl Activations {
+    /// For batches of `samples`.
+    ///
+    /// # Errors
+    /// If there is no memory for one sample.
+    pub fn plan(tape: &Tape, inputs: &[Input], samples: usize, progress: &dyn Progress) -> Result<Self> {
+        let pixels = (inputs.iter().map(Input::len).sum::<usize>() * size_of::<f32>() * PIXEL_COPIES) as u64;
+        let what = format!("{samples} images and the activations of one");
+        let at_once = memory::fit_beside(pixels.saturating_mul(samples as u64), tape.lane_bytes(), samples, &what)?;
+        if at_once == samples {
+            return Ok(Activations::Kept((0..samples).map(|_| tape.lane()).collect()));
+        }
+        progress.note(&format!(
+            "there is no memory for the activations of {samples} images: they are made again for the pass backward, which takes a third longer"
+        ));
+        Ok(Activations::MadeAgain { lanes: Lanes::default(), at_once: at_once.min(rayon::current_num_threads()) })
+    }
+
+    /// Does `work` on every sample, with a lane for each; the second argument says whether its activations are there.
+    fn for_each(&mut self, tape: &Tape, samples: &mut [Sample], work: impl Fn(&mut Sample, &mut Lane, bool) + Sync) {
+        match self {
+            Activations::Kept(lanes) => {
+                samples.par_iter_mut().zip(lanes).for_each(|(sample, lane)| work(sample, lane, true));
+            }
+            Activations::MadeAgain { lanes, at_once } => {
+                for samples in samples.chunks_mut(*at_once) {
+                    samples.par_iter_mut().for_each(|sample| lanes.with(tape, |lane| work(sample, lane, false)));
+                }
+            }
+        }
+    }
 }
 
 /// How far to go.
@@ -41,7 +89,6 @@ const WINDOW: usize = 8;
 pub struct Sample {
     pub elements: Vec<Vec<f32>>,
     pub gradients: Vec<Vec<f32>>,
-    lane: Lane,
     /// The elements as the network sees them, where that is not as they are.
     blurred: Vec<Vec<f32>>,
     /// Class that it is to belong to.
@@ -105,7 +152,6 @@ impl Matching<'_> {
         let channels = self.goal.sites.iter().map(|site| site.stored.len());
         let elements: Vec<Vec<f32>> = elements.iter().zip(&frame.layouts).map(|(row, layout)| in_memory_order(row, layout)).collect();
         Sample {
-            lane: self.tape.lane(),
             gradients: elements.clone(),
             blurred: if frame.is_blurred() { elements.clone() } else { Vec::new() },
             elements,
@@ -137,26 +183,24 @@ impl Matching<'_> {
         Augmentation { flip: random.below(2) == 1, shift }
     }
 
-    fn forward(&self, samples: &mut [Sample], frame: &Frame) {
+    fn forward(&mut self, samples: &mut [Sample], frame: &Frame) {
         let share = 1.0 / samples.len().max(1) as f64;
-        samples.par_iter_mut().for_each(|sample| {
+        let Matching { tape, goal, isa, activations, .. } = self;
+        let tape: &Tape = tape;
+        activations.for_each(tape, samples, |sample, lane, _| {
             if frame.is_blurred() {
                 sample.blurred.clone_from(&sample.elements);
                 frame.blur(&mut sample.blurred);
             }
-            let shown = if frame.is_blurred() { &sample.blurred } else { &sample.elements };
-            for (index, (elements, view)) in shown.iter().zip(&frame.views).enumerate() {
-                let memory = self.tape.input_mut(&mut sample.lane, index);
-                memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
-            }
+            sample.show(tape, lane, frame);
             sample.loss = 0.0;
             let Sample { sums, scratch, scores_gradient, loss, label, .. } = sample;
-            self.tape.forward_with(&mut sample.lane, &mut |seed, values| match sums.get_mut(seed) {
+            tape.forward_with(lane, &mut |seed, values| match sums.get_mut(seed) {
                 Some(sums) => {
                     sums.clear();
-                    sums.add_sample(values, scratch, self.isa);
+                    sums.add_sample(values, scratch, *isa);
                 }
-                None => *loss += share * self.goal.judge_scores(values, *label, scores_gradient),
+                None => *loss += share * goal.judge_scores(values, *label, scores_gradient),
             });
         });
     }
@@ -189,48 +233,61 @@ impl Matching<'_> {
     }
 
     /// Gradients of all samples' elements.
-    fn backward(&self, samples: &mut [Sample], frame: &Frame, shared: &[Pull]) {
-        let none = self.tape.shared_gradients();
+    fn backward(&mut self, samples: &mut [Sample], frame: &Frame, shared: &[Pull]) {
         let share = 1.0 / samples.len().max(1) as f32;
-        samples.par_iter_mut().for_each_init(
-            || none.clone(),
-            |unused, sample| {
-                let Sample { pulls, scores_gradient, .. } = sample;
-                let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
-                let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
-                    if index == self.goal.sites.len() {
-                        gradient.open().iter_mut().zip(scores_gradient.iter()).for_each(|(to, from)| *to += share * from);
-                    } else if let Some(pull) = pulls.get(index) {
-                        pull.add(values, gradient.open(), self.isa);
-                    }
-                };
-                self.tape.backward(&mut sample.lane, unused, &seed);
-                for (index, (gradient, view)) in sample.gradients.iter_mut().zip(&frame.views).enumerate() {
-                    for (from, to) in self.tape.input_gradient(&sample.lane, index).iter().zip(view) {
-                        gradient[*to as usize] = *from;
-                    }
+        let Matching { tape, goal, isa, activations, .. } = self;
+        let tape: &Tape = tape;
+        activations.for_each(tape, samples, |sample, lane, is_there| {
+            if !is_there {
+                sample.show(tape, lane, frame);
+                tape.forward(lane);
+            }
+            let Sample { pulls, scores_gradient, .. } = sample;
+            let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
+            let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
+                if index == goal.sites.len() {
+                    gradient.open().iter_mut().zip(scores_gradient.iter()).for_each(|(to, from)| *to += share * from);
+                } else if let Some(pull) = pulls.get(index) {
+                    pull.add(values, gradient.open(), *isa);
                 }
-                frame.blur(&mut sample.gradients);
-                self.add_image_losses(sample, frame, share);
-            },
-        );
+            };
+            tape.backward(lane, &mut tape.shared_gradients(), &seed);
+            for (index, (gradient, view)) in sample.gradients.iter_mut().zip(&frame.views).enumerate() {
+                for (from, to) in tape.input_gradient(lane, index).iter().zip(view) {
+                    gradient[*to as usize] = *from;
+                }
+            }
+            frame.blur(&mut sample.gradients);
+            sample.add_image_losses(&goal.method.image_losses, frame, share);
+        });
+    }
+}
+
+impl Sample {
+    /// Puts the elements before the network, as `frame` lets it see them.
+    fn show(&self, tape: &Tape, lane: &mut Lane, frame: &Frame) {
+        let shown = if frame.is_blurred() { &self.blurred } else { &self.elements };
+        for (index, (elements, view)) in shown.iter().zip(&frame.views).enumerate() {
+            let memory = tape.input_mut(lane, index);
+            memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
+        }
     }
 
     /// Adds the gradients of the losses on pixels, `share` of their mean over planes.
-    fn add_image_losses(&self, sample: &mut Sample, frame: &Frame, share: f32) {
-        sample.loss = 0.0;
-        if self.goal.method.image_losses.is_empty() {
+    fn add_image_losses(&mut self, losses: &[(&'static dyn ImageLoss, f64)], frame: &Frame, share: f32) {
+        self.loss = 0.0;
+        if losses.is_empty() {
             return;
         }
         for (index, planes) in frame.planes.iter().enumerate() {
             for place in planes {
                 let width = 1.0 / (place.high - place.low);
-                let pixels: Vec<f32> = place.offsets().map(|offset| (sample.elements[index][offset] - place.low) * width).collect();
+                let pixels: Vec<f32> = place.offsets().map(|offset| (self.elements[index][offset] - place.low) * width).collect();
                 let mut gradient = vec![0.0; pixels.len()];
-                for (loss, weight) in &self.goal.method.image_losses {
+                for (loss, weight) in losses {
                     let scale = *weight as f32 * share / planes.len() as f32;
-                    sample.loss += f64::from(scale) * loss.distance(Plane { pixels: &pixels, width: place.width }, &mut gradient);
-                    place.offsets().zip(&gradient).for_each(|(offset, g)| sample.gradients[index][offset] += scale * width * g);
+                    self.loss += f64::from(scale) * loss.distance(Plane { pixels: &pixels, width: place.width }, &mut gradient);
+                    place.offsets().zip(&gradient).for_each(|(offset, g)| self.gradients[index][offset] += scale * width * g);
                 }
             }
         }

@@ -25,16 +25,20 @@ mod swing;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 pub use assessment::{Assessment, Diversity, assess, distance};
 use goal::{Goal, Site};
 use input::Input;
 use input_range::{InputRange, PixelRange};
-use matching::{Extent, Matching};
+use matching::{Activations, Extent, Matching};
 use method::{Method, Pool, Start};
 use source::Setting;
 use stages::Stage;
 
-use crate::calibration::{CalibrationSet, Provenance, Samples};
+use crate::calibration::{CalibrationSet, Elements, Provenance, Samples};
 use crate::error::{Error, Result};
 use crate::execution;
 use crate::execution::tape::{ChannelSums, Request, Tape};
@@ -103,7 +107,6 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
     let method = if lacking { config.method.without_statistics(&graph, &inputs) } else { config.method.clone() };
     let config = &Config { method, ..config.clone() };
     let method = &config.method;
-    let mut samples = first_samples(&inputs, config);
     let sites = if lacking { sites::assumed(&graph, &inputs, method.assumption) } else { sites };
     let goal = Goal::new(&graph, &sites, &inputs, method)?;
     if lacking {
@@ -117,6 +120,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
             }
         ));
     }
+    let mut samples = first_samples(&inputs, config)?;
     let found = if goal.is_empty() { None } else { Some(in_stages(&graph, &goal, &inputs, &mut samples, config, progress)?) };
     let source = match (found, method.start) {
         (Some(_), _) if lacking => ASSUMED,
@@ -133,7 +137,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
         isa: Some(config.execution.isa.name().to_string()),
         ..Provenance::default()
     };
-    let set = CalibrationSet { inputs: stack(&inputs, &samples), provenance };
+    let set = CalibrationSet { inputs: samples, provenance };
     let (loss, steps) = found.map_or((None, 0), |(loss, steps)| (Some(loss), steps));
     Ok(Synthesis { set, inputs, loss, steps, seconds: start.elapsed().as_secs_f64() })
 }
@@ -179,13 +183,42 @@ fn assume_ranges(inputs: &mut [Input], progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-fn first_samples(inputs: &[Input], config: &Config) -> Vec<Vec<Vec<f32>>> {
-    let sample = |index: usize| {
+/// What the samples of each input start from, a batch of them in memory.
+fn first_samples(inputs: &[Input], config: &Config) -> Result<Vec<Samples>> {
+    let blank = |input: &Input| {
+        let elements = Elements::zeros(input.len(), config.samples)?;
+        Ok(Samples { name: input.name.clone(), shape: input.shape.clone(), elements })
+    };
+    let mut samples = inputs.iter().map(blank).collect::<Result<Vec<Samples>>>()?;
+    let draw = |index: usize| -> Image {
         let mut random = Random::new(config.seed, index as u64);
         inputs.iter().map(|input| input.start(config.method.start, &mut random)).collect()
     };
-    use rayon::prelude::*;
-    (0..config.samples).into_par_iter().map(sample).collect()
+    for range in batches(config) {
+        let drawn: Vec<Image> = range.clone().into_par_iter().map(draw).collect();
+        write_batch(&mut samples, range, &drawn)?;
+    }
+    Ok(samples)
+}
+
+/// One sample of each input, row-major.
+type Image = Vec<Vec<f32>>;
+
+/// Which samples make up each batch.
+fn batches(config: &Config) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let (batch, samples) = (config.batch.max(1), config.samples);
+    (0..samples.div_ceil(batch)).map(move |index| index * batch..((index + 1) * batch).min(samples))
+}
+
+fn read_batch(samples: &[Samples], range: Range<usize>) -> Result<Vec<Image>> {
+    range.map(|index| samples.iter().map(|input| Ok(input.sample(index)?.into_owned())).collect()).collect()
+}
+
+fn write_batch(samples: &mut [Samples], range: Range<usize>, images: &[Image]) -> Result<()> {
+    for (index, image) in range.zip(images) {
+        samples.iter_mut().zip(image).try_for_each(|(input, elements)| input.elements.write(index, elements))?;
+    }
+    Ok(())
 }
 
 /// Brings the samples nearer to the goal, coarse stages first. Returns the mean loss at both ends and the steps taken.
@@ -193,7 +226,7 @@ fn in_stages(
     graph: &Graph,
     goal: &Goal<'_>,
     inputs: &[Input],
-    samples: &mut [Vec<Vec<f32>>],
+    samples: &mut [Samples],
     config: &Config,
     progress: &dyn Progress,
 ) -> Result<((f64, f64), usize)> {
@@ -205,14 +238,7 @@ fn in_stages(
             .note(&format!("{found} of {wanted} stages: the network takes no smaller pictures, or they would be too small to be of use"));
     }
     for stage in stages {
-        let (stage_ends, steps) = if stage.factor == 1 {
-            optimize(&stage, goal, samples, config, progress)?
-        } else {
-            let mut coarse: Vec<Vec<Vec<f32>>> = samples.iter().map(|sample| stage.shrink(sample, inputs)).collect();
-            let found = optimize(&stage, goal, &mut coarse, config, progress)?;
-            samples.iter_mut().zip(coarse).for_each(|(sample, moved)| stage.grow(sample, &moved, inputs));
-            found
-        };
+        let (stage_ends, steps) = optimize(&stage, goal, inputs, samples, config, progress)?;
         ends = Some((ends.map_or(stage_ends.0, |(first, _)| first), stage_ends.1));
         taken += steps;
     }
@@ -223,7 +249,8 @@ fn in_stages(
 fn optimize(
     stage: &Stage,
     goal: &Goal<'_>,
-    samples: &mut [Vec<Vec<f32>>],
+    full: &[Input],
+    samples: &mut [Samples],
     config: &Config,
     progress: &dyn Progress,
 ) -> Result<((f64, f64), usize)> {
@@ -234,26 +261,36 @@ fn optimize(
     let mut tape = Tape::compile(&graph, &Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa })?;
     // What lies behind the last seed is not compiled.
     let swings: Vec<ValueId> = swings.into_iter().filter(|value| tape.parameter(*value).is_some()).collect();
-    let batches = samples.len().div_ceil(config.batch);
+    let count = batches(config).len();
+    let mut matching = Matching {
+        activations: Activations::plan(&tape, inputs, config.batch.min(config.samples), progress)?,
+        tape: &mut tape,
+        goal,
+        swings: &swings,
+        inputs,
+        isa,
+    };
     let mut earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
-    progress.begin("synthesize", most * batches);
+    progress.begin("synthesize", most * count);
     let (mut ends, mut taken) = ((0.0, 0.0), 0);
-    for (index, batch) in samples.chunks_mut(config.batch).enumerate() {
+    for (index, range) in batches(config).enumerate() {
+        let images = read_batch(samples, range.clone())?;
+        let mut seen = stage.shrink_all(images, full);
         let stream = |purpose: u32| Random::new(config.seed, 1 << purpose | (*factor as u64 - 1) << 48 | index as u64);
         let mut random = [stream(32), stream(33)];
-        let setting = Setting { inputs, samples: batch.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
+        let setting = Setting { inputs, samples: range.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
         let mut source = (config.method.source.open)(&setting)?;
-        let mut matching = Matching { tape: &mut tape, goal, swings: &swings, inputs, isa };
         let extent = Extent { steps: *most, sufficient: sufficient(config, index) };
         let mut on_step = |loss: f64| {
             progress.step(&format!("loss {loss:.4}"));
             progress.check()
         };
-        let losses = matching.optimize(batch, source.as_mut(), &mut earlier, extent, &mut random, &mut on_step)?;
+        let losses = matching.optimize(&mut seen, source.as_mut(), &mut earlier, extent, &mut random, &mut on_step)?;
+        write_batch(samples, range.clone(), &stage.grow_all(read_batch(samples, range)?, seen, full))?;
         (losses.len()..*most).for_each(|_| progress.step("near enough"));
         taken += losses.len();
-        ends.0 += losses.first().unwrap_or(&0.0) / batches as f64;
-        ends.1 += losses.last().unwrap_or(&0.0) / batches as f64;
+        ends.0 += losses.first().unwrap_or(&0.0) / count as f64;
+        ends.1 += losses.last().unwrap_or(&0.0) / count as f64;
     }
     progress.end();
     Ok((ends, taken))
@@ -264,13 +301,4 @@ fn sufficient(config: &Config, index: usize) -> Option<f64> {
     let pooled = if config.method.pool == Pool::Set { index + 1 } else { 1 };
     let sufficient = config.sufficient.filter(|_| config.method.is_judged_by_distance())?;
     Some(sufficient / pooled as f64)
-}
-
-fn stack(inputs: &[Input], samples: &[Vec<Vec<f32>>]) -> Vec<Samples> {
-    let of = |(index, input): (usize, &Input)| Samples {
-        name: input.name.clone(),
-        shape: input.shape.clone(),
-        elements: samples.iter().flat_map(|sample| sample[index].iter().copied()).collect(),
-    };
-    inputs.iter().enumerate().map(of).collect()
 }

@@ -232,7 +232,7 @@ impl Step<'_> {
         graph.outputs = vec![y];
         let z = |point: usize| REACH * (2.0 * point as f64 / (POINTS - 1) as f64 - 1.0);
         let at = |point: usize| x.channels.iter().map(move |c| (c.gaussian.mean + z(point) * c.gaussian.variance.sqrt()) as f32);
-        let samples = Samples { name: "x".into(), shape, elements: (0..POINTS).flat_map(at).collect() };
+        let samples = Samples::new("x", shape, (0..POINTS).flat_map(at).collect()).ok()?;
         let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
         let found = evaluate(&graph, &[y], &set, &execution::Config::default()).ok()?;
         let found = found.first().filter(|found| found.len() == POINTS * count)?.as_slice()?;

@@ -58,9 +58,9 @@ fn distance(graph: &Graph, site: &Site, inputs: &[Input], config: &Config) -> Re
     let samples = inputs.iter().enumerate().map(|(stream, input)| {
         let mut random = Random::new(config.seed, 1 << 40 | stream as u64);
         let elements = (0..PROBES).flat_map(|_| input.procedural(&mut random)).collect();
-        Samples { name: input.name.clone(), shape: input.shape.clone(), elements }
+        Samples::new(&input.name, input.shape.clone(), elements)
     });
-    let set = CalibrationSet { inputs: samples.collect(), provenance: Provenance::default() };
+    let set = CalibrationSet { inputs: samples.collect::<Result<_>>()?, provenance: Provenance::default() };
     let (mut sums, mut scratch) = (ChannelSums::new(site.stored.len()), vec![0.0; 2 * site.stored.len()]);
     let mut add = |_: usize, values: &[&[f32]]| sums.add_sample(values[0], &mut scratch, config.execution.isa);
     observe(graph, &[site.value], &set, &config.execution, &mut add)?;

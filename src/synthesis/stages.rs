@@ -34,6 +34,20 @@ impl Stage {
         stages
     }
 
+    /// Samples of full size at the size of this stage.
+    pub fn shrink_all(&self, fine: Vec<Vec<Vec<f32>>>, full: &[Input]) -> Vec<Vec<Vec<f32>>> {
+        if self.factor == 1 { fine } else { fine.iter().map(|sample| self.shrink(sample, full)).collect() }
+    }
+
+    /// Samples of full size with what was `moved` at the size of this stage.
+    pub fn grow_all(&self, mut fine: Vec<Vec<Vec<f32>>>, moved: Vec<Vec<Vec<f32>>>, full: &[Input]) -> Vec<Vec<Vec<f32>>> {
+        if self.factor == 1 {
+            return moved;
+        }
+        fine.iter_mut().zip(moved).for_each(|(sample, moved)| self.grow(sample, &moved, full));
+        fine
+    }
+
     /// One sample of full size at the size of this stage.
     pub fn shrink(&self, fine: &[Vec<f32>], full: &[Input]) -> Vec<Vec<f32>> {
         let mut coarse: Vec<Vec<f32>> = self.inputs.iter().map(|input| vec![0.0; input.len()]).collect();
@@ -181,6 +195,7 @@ mod tests {
         assert!(two.set.inputs == on(3, 2).set.inputs);
         let (once, twice) = (one.loss.unwrap().1, two.loss.unwrap().1);
         assert!(twice < once, "{once} in one stage, {twice} in two");
-        assert!(two.set.inputs[0].elements.iter().all(|x| (-2.0..=2.0).contains(x)));
+        let (low, high) = two.set.inputs[0].range().unwrap();
+        assert!(-2.0 <= low && high <= 2.0);
     }
 }

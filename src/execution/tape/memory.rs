@@ -1,6 +1,6 @@
 //! Buffers: who owns them, and slices for kernels out of slots and back.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use super::{GradientPlace, Reference, SharedGradients, Step, Tape};
 use crate::kernels::AlignedBuffer;
@@ -9,6 +9,21 @@ use crate::kernels::AlignedBuffer;
 pub struct Lane {
     pub(super) slots: Vec<AlignedBuffer>,
     pub(super) scratch: Vec<f32>,
+}
+
+/// Lanes of one tape that are free: a pass borrows one and brings it back.
+#[derive(Default)]
+pub struct Lanes(Mutex<Vec<Lane>>);
+
+impl Lanes {
+    /// Lends a lane of `tape` to `work`; makes one where none is free.
+    pub fn with<R>(&self, tape: &Tape, work: impl FnOnce(&mut Lane) -> R) -> R {
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut lane = free.unwrap_or_else(|| tape.lane());
+        let result = work(&mut lane);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+        result
+    }
 }
 
 /// Buffers of a pass: as many exist as passes have run at once.
@@ -30,6 +45,12 @@ impl Tape {
         let mut slots: Vec<AlignedBuffer> = self.slot_sizes[..self.kept_slots].iter().map(|size| AlignedBuffer::new(*size)).collect();
         slots.resize_with(self.slot_sizes.len(), AlignedBuffer::default);
         Lane { slots, scratch: Vec::new() }
+    }
+
+    /// Bytes of a lane while it runs.
+    pub fn lane_bytes(&self) -> u64 {
+        let elements = self.slot_sizes.iter().chain([&self.scratch]).map(|size| *size as u64).sum::<u64>();
+        elements.saturating_mul(size_of::<f32>() as u64)
     }
 
     pub(super) fn new_workspace(&self) -> Workspace {

@@ -24,8 +24,8 @@ use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
 pub use compile::in_memory_order;
-pub use memory::Lane;
 use memory::{FEW, Taken, Workspace, few_or_many, prepare, put_back, take, with_inputs};
+pub use memory::{Lane, Lanes};
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -122,11 +122,12 @@ impl Tape {
     /// Compiles what `request` needs of `graph`, whose shapes must all be known.
     ///
     /// # Errors
-    /// Every node that cannot be computed, all at once.
+    /// Every node that cannot be computed, all at once; or too little memory for one sample.
     pub fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
         let mut tape = compile::compile(graph, request)?;
         tape.prepare(|_| true);
         tape.release();
+        crate::memory::require(tape.lane_bytes(), "the activations of one sample")?;
         let first = tape.new_workspace();
         tape.put_workspace(first);
         Ok(tape)
