@@ -8,6 +8,7 @@
 
 pub mod autotune;
 pub mod calibration;
+pub mod checkpoint;
 pub mod cli;
 pub mod distillation;
 pub mod emit;

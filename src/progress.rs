@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::checkpoint::Unit;
 use crate::error::{Error, Result};
 
 /// Listener for long stages. The terminal is one implementation, silence another.
@@ -16,6 +17,10 @@ pub trait Progress: Sync {
     fn warn(&self, _message: &str) {}
     /// Something worth knowing that needs no action.
     fn note(&self, _message: &str) {}
+    /// The next unit of work, which may keep its state.
+    fn unit(&self) -> Unit<'_> {
+        Unit::default()
+    }
     /// True once the work should stop.
     fn interrupted(&self) -> bool {
         interrupt_requested()

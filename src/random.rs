@@ -14,6 +14,15 @@ impl Random {
         Random(generator)
     }
 
+    /// How far the stream is read: where [`Random::seek`] goes on.
+    pub fn position(&self) -> u128 {
+        self.0.get_word_pos()
+    }
+
+    pub fn seek(&mut self, position: u128) {
+        self.0.set_word_pos(position);
+    }
+
     /// Uniform in `[0, 1)`.
     pub fn uniform(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 / (1u32 << 24) as f32
@@ -60,6 +69,15 @@ mod tests {
         assert_eq!(draw(0, 0).1, draw(0, 0).1);
         assert_ne!(draw(0, 0).1, draw(0, 1).1);
         assert_ne!(draw(0, 0).1, draw(1, 0).1);
+    }
+
+    #[test]
+    fn a_stream_goes_on_from_any_position() {
+        let mut random = Random::new(5, 1 << 40);
+        (0..37).for_each(|_| assert!(random.uniform() < 1.0));
+        let mut other = Random::new(5, 1 << 40);
+        other.seek(random.position());
+        assert_eq!(random.permutation(50), other.permutation(50));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod output;
 mod plot;
 mod quantize;
 mod recipe;
+mod resume;
 mod sensitivity;
 mod signals;
 mod synthesize;

@@ -1,7 +1,7 @@
 //! Results: whole or not at all.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -31,21 +31,78 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
     tempfile::tempfile_in(&parent).map(drop).map_err(|error| Error::file(parent, format!("cannot be written into: {error}")))
 }
 
-/// Writes a file under another name and moves it into place.
+/// Writes a file under no name, or another one where the system knows no files without, and moves it into place.
 ///
 /// # Errors
 /// If it cannot be written, or is there already and `force` is not given.
 pub fn write_file(output: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    let fail = |error: std::io::Error| Error::file(output, error);
+    let written = match unnamed::create(&parent_of(output)) {
+        Some(file) => fill(&file, bytes).and_then(|()| unnamed::place(&file, output, force)),
+        None => write_named(output, bytes, force),
+    };
+    written.map_err(|error| if error.kind() == ErrorKind::AlreadyExists { exists(output) } else { Error::file(output, error) })
+}
+
+fn fill(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn write_named(output: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".zeroq-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(parent_of(output)).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
+    let file = builder.tempfile_in(parent_of(output))?;
+    fill(file.as_file(), bytes)?;
     let moved = if force { file.persist(output) } else { file.persist_noclobber(output) };
-    moved.map(drop).map_err(|error| if error.error.kind() == ErrorKind::AlreadyExists { exists(output) } else { fail(error.error) })
+    moved.map(drop).map_err(|error| error.error)
+}
+
+/// Files that a killed process does not leave behind.
+#[cfg(target_os = "linux")]
+mod unnamed {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::path::{Path, PathBuf};
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+
+    /// `None` where the file system knows no such files.
+    pub fn create(folder: &Path) -> Option<File> {
+        open(folder, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o666)).ok().map(File::from)
+    }
+
+    /// Gives `file` the name `output`.
+    pub fn place(file: &File, output: &Path, force: bool) -> io::Result<()> {
+        let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let link = |to: &Path| linkat(CWD, source.as_str(), CWD, to, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from);
+        match link(output) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => {}
+            linked => return linked,
+        }
+        // A link replaces nothing; a name does, for which the file needs one, for a moment.
+
+        let beside: PathBuf = output.with_file_name(format!(".zeroq-{}", std::process::id()));
+        link(&beside)?;
+        std::fs::rename(&beside, output).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod unnamed {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    pub fn create(_: &Path) -> Option<File> {
+        None
+    }
+
+    pub fn place(_: &File, _: &Path, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 fn exists(output: &Path) -> Error {

@@ -11,6 +11,7 @@ use super::check::{CheckArguments, describe_check};
 use super::corrections::CorrectionArguments;
 use super::mixed::{MixedArguments, describe_mixed};
 use super::output::{check_output, print, print_json, to_json, write_file};
+use super::resume::ResumeArguments;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
 use super::tuning::TuningArguments;
@@ -171,6 +172,8 @@ pub struct QuantizeArguments {
     /// Accept a model that is quantized in parts already
     #[arg(long)]
     pub requantize: bool,
+    #[command(flatten)]
+    pub resume: ResumeArguments,
     /// Write the report as JSON into this file too
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -204,6 +207,7 @@ pub struct QuantizeRequest {
     pub method: Method,
     pub fp16_io: bool,
     pub requantize: bool,
+    pub resume: bool,
     pub execution: crate::execution::Config,
 }
 
@@ -265,6 +269,7 @@ impl QuantizeArguments {
             seed: images.seed.unwrap_or(0),
             fp16_io: self.fp16_io,
             requantize: self.requantize,
+            resume: self.resume.resume,
             execution: context.execution,
         })
     }
@@ -300,6 +305,9 @@ impl QuantizeArguments {
         if self.autotune && self.precision != Precision::Int8 {
             return Err(Error::Usage("--autotune needs --precision int8: integers of other sizes run no faster than float".into()));
         }
+        if self.autotune && self.resume.resume {
+            return Err(Error::Usage("--resume cannot go on from what --autotune measured: it would measure something else".into()));
+        }
         if self.all_layers && !matches!(self.precision, Precision::W4a8 | Precision::W4a4) {
             return Err(Error::Usage("--all-layers needs --precision w4a8 or w4a4".into()));
         }
@@ -322,13 +330,15 @@ impl QuantizeArguments {
 pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
     let request = arguments.request(context)?;
-    let (model, mut report) = work::quantize(&request, &arguments.output, &context.terminal)?;
+    let work = work::quantize(&request, &arguments.output, &context.terminal);
+    let (model, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
     context.terminal.check()?;
     report.output = FileReport::new(&arguments.output, &model);
     write_file(&arguments.output, &model, arguments.force)?;
     if let Some(path) = &arguments.report {
         write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
     }
+    arguments.resume.finish(&arguments.output)?;
     if context.json {
         print_json(&report)?
     } else {

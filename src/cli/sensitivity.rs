@@ -91,6 +91,7 @@ impl SensitivityArguments {
             all_layers: true,
             fp16_io: false,
             requantize: false,
+            resume: false,
             execution: context.execution,
         })
     }

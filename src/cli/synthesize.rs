@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::arguments::{ImageArguments, InputShape};
 use super::output::{print, print_json};
+use super::resume::ResumeArguments;
 use super::text::{escape_name, plural};
 use super::{Context, Outcome, recipe, work};
 use crate::calibration::{Existing, check_folder, write_set};
@@ -40,6 +41,8 @@ pub struct SynthesizeArguments {
     pub force: bool,
     #[command(flatten)]
     pub images: ImageArguments,
+    #[command(flatten)]
+    pub resume: ResumeArguments,
 }
 
 /// What to synthesize and how.
@@ -80,9 +83,12 @@ pub fn run(arguments: &SynthesizeArguments, context: &Context) -> Result<Outcome
     let existing = if arguments.force { Existing::Replace } else { Existing::Refuse };
     check_folder(&arguments.output, existing)?;
     let request = SynthesizeRequest::new(&arguments.model, &arguments.images, context)?;
-    let (set, bounds, mut report) = work::synthesize(&request, &context.terminal)?;
+    let beside = arguments.resume.resume.then_some(arguments.output.as_path());
+    let work = work::synthesize(&request, beside, &context.terminal);
+    let (set, bounds, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
     context.terminal.check()?;
     write_set(&set, &bounds, &arguments.output, existing)?;
+    arguments.resume.finish(&arguments.output)?;
     report.folder = arguments.output.to_string_lossy().into_owned();
     if context.json {
         print_json(&report)?

@@ -1,11 +1,12 @@
 //! From flags to the library: the one place that knows both.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
 use super::quantize::{Precision, QuantizeRequest};
+use super::resume::Run;
 use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
 use crate::error::{Error, Result};
@@ -62,9 +63,13 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     let mut config = request.config()?;
     config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
+    let settings = QuantizeRequest { model: PathBuf::new(), calibration: None, stats_from: None, ..request.clone() };
+    let run = Run { request: &settings, model: &original, sibling: config.statistics_from.as_ref(), given: given.as_ref() };
+    let resumable = request.resume.then(|| run.open(output, &stopwatch)).transpose()?;
+    let progress: &dyn Progress = resumable.as_ref().map_or(&stopwatch, |resumable| resumable);
     let work = match request.precision {
-        Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, &stopwatch)?,
-        _ => pipeline::quantize(&original, given, &config, &stopwatch)?,
+        Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, progress)?,
+        _ => pipeline::quantize(&original, given, &config, progress)?,
     };
     stopwatch.begin("write and compare", 0);
     let bytes = onnx::to_bytes(&work.model)?;
@@ -186,14 +191,18 @@ fn range_names(inputs: &[Input]) -> String {
     inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; ")
 }
 
-/// Images for a model, with what pixels 0 and 255 stand for in each input.
+/// Images for a model, with what pixels 0 and 255 stand for in each input. What is reached is kept beside `output`, if given.
 ///
 /// # Errors
 /// If no images can be made for the model.
-pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Result<(CalibrationSet, Vec<Option<Bounds>>, SynthesizeReport)> {
+pub fn synthesize(
+    request: &SynthesizeRequest,
+    output: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<(CalibrationSet, Vec<Option<Bounds>>, SynthesizeReport)> {
     let stopwatch = Stopwatch::new(progress);
     let model = load(&request.model, &stopwatch)?;
-    let (synthesis, assessment) = synthesize_for(&model, request, &stopwatch)?;
+    let (synthesis, assessment) = synthesize_for(&model, request, output, &stopwatch)?;
     let bounds = synthesis.inputs.iter().map(|input| Some(input.range.channels.clone())).collect();
     let report = SynthesizeReport {
         schema: SCHEMA,
@@ -214,7 +223,12 @@ pub fn synthesize(request: &SynthesizeRequest, progress: &dyn Progress) -> Resul
 }
 
 /// Images, and what the model says of them.
-fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Progress) -> Result<(Synthesis, Assessment)> {
+fn synthesize_for(
+    model: &Model,
+    request: &SynthesizeRequest,
+    output: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<(Synthesis, Assessment)> {
     let mut graph = model.graph.clone();
     bind(&mut graph, &request.shapes, progress)?;
     simplify(&mut graph)?;
@@ -227,7 +241,11 @@ fn synthesize_for(model: &Model, request: &SynthesizeRequest, progress: &dyn Pro
     };
     let sibling = sibling(request.stats_from.as_deref(), &graph, progress)?;
     let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);
-    let mut synthesis = sibling::synthesize_for(&graph, sibling.as_ref(), &config, progress)?;
+    let settings = SynthesizeRequest { model: PathBuf::new(), stats_from: None, ..request.clone() };
+    let run = Run { request: &settings, model, sibling: sibling.as_ref(), given: None };
+    let resumable = output.map(|output| run.open(output, progress)).transpose()?;
+    let kept: &dyn Progress = resumable.as_ref().map_or(progress, |resumable| resumable);
+    let mut synthesis = sibling::synthesize_for(&graph, sibling.as_ref(), &config, kept)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     let assessment = synthesis::assess(source, &synthesis.set, &request.execution)?;
     Ok((synthesis, assessment))
@@ -317,7 +335,7 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
     let SynthesizeRequest { images, input_range, shapes, execution, .. } = &request.reference;
     let Some(path) = &request.data else {
         let images = Some(images.unwrap_or(COMPARED_IMAGES));
-        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, progress)?.0.set);
+        return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, None, progress)?.0.set);
     };
     let mut model = model.clone();
     bind(&mut model.graph, shapes, progress)?;

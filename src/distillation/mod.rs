@@ -19,7 +19,10 @@ mod soften;
 mod tests;
 mod trainer;
 
+use serde::{Deserialize, Serialize};
+
 use crate::calibration::CalibrationSet;
+use crate::checkpoint::Reached;
 use crate::emit::Student;
 use crate::error::{Error, Result};
 use crate::execution;
@@ -32,8 +35,9 @@ pub use pairs::ends;
 use pairs::find_pairs;
 pub use pairs::{LayerShares, Losses, OutputMeasure};
 pub use parameters::Rates;
+use parameters::Snapshot;
 pub use reconstruct::{Reconstruction, reconstruct};
-use trainer::{Goal, Trainer};
+use trainer::{Goal, Trainer, TrainerState};
 
 /// How long to distill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,24 +133,61 @@ pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress:
     let before = trainer.loss(&check)?;
     let steps = config.steps.after(before);
     trainer.set_pace((before / DISTURBED).clamp(CALM, 1.0) as f32);
-    let mut best = (before, trainer.snapshot(), 0);
-    progress.begin("distill", steps);
-    for step in 0..steps {
-        let loss = trainer.step(&train, Moment { step, of: steps })?;
-        progress.step(&format!("loss {loss:.5}"));
-        progress.check()?;
-        if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
-            let loss = trainer.loss(&check)?;
-            if loss < best.0 {
-                best = (loss, trainer.snapshot(), step + 1);
-            }
-        }
-    }
-    progress.end();
-    trainer.restore(&best.1);
+    let best = Best { loss: before, step: 0, parameters: trainer.snapshot() };
+    let best = tune(&mut trainer, best, steps, &train, &check, progress)?;
+    trainer.restore(&best.parameters);
     trainer.store(graph);
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Summary { steps, loss_before: before, loss_after: best.0, kept_step: best.2, held_out: check.len(), seconds })
+    Ok(Summary { steps, loss_before: before, loss_after: best.loss, kept_step: best.step, held_out: check.len(), seconds })
+}
+
+/// The parameters that held-out samples like best so far.
+#[derive(Serialize, Deserialize)]
+struct Best {
+    loss: f64,
+    /// After which they stood.
+    step: usize,
+    parameters: Snapshot,
+}
+
+/// Takes `steps` on `train`, or what is left of them, and returns what `check` likes best.
+fn tune(
+    trainer: &mut Trainer,
+    mut best: Best,
+    steps: usize,
+    train: &CalibrationSet,
+    check: &CalibrationSet,
+    progress: &dyn Progress,
+) -> Result<Best> {
+    let (unit, mut first) = (progress.unit(), 0);
+    match unit.kept::<(usize, TrainerState, Best), Best>()? {
+        Some(Reached::End(best)) => {
+            trainer.check(&best.parameters)?;
+            return Ok(best);
+        }
+        Some(Reached::Step((step, state, kept))) => {
+            trainer.go_on_from(state)?;
+            trainer.check(&kept.parameters)?;
+            (first, best) = (step, kept);
+        }
+        None => {}
+    }
+    progress.begin("distill", steps);
+    for step in first..steps {
+        let loss = trainer.step(train, Moment { step, of: steps })?;
+        if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
+            let loss = trainer.loss(check)?;
+            if loss < best.loss {
+                best = Best { loss, step: step + 1, parameters: trainer.snapshot() };
+            }
+        }
+        unit.keep(|| Ok((step + 1, trainer.state(), &best)))?;
+        progress.step(&format!("loss {loss:.5}"));
+        progress.check()?;
+    }
+    progress.end();
+    unit.finish(&best)?;
+    Ok(best)
 }
 
 /// The samples to tune on, and those that decide what is kept.

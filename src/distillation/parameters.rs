@@ -133,6 +133,15 @@ impl Parameters {
         tape.refresh();
     }
 
+    /// The states of the optimizers, for [`Parameters::restore_optimizers`].
+    pub fn optimizers(&self) -> Vec<Adam> {
+        self.all.iter().map(|parameter| parameter.adam.clone()).collect()
+    }
+
+    pub fn restore_optimizers(&mut self, optimizers: Vec<Adam>) {
+        self.all.iter_mut().zip(optimizers).for_each(|(parameter, adam)| parameter.adam = adam);
+    }
+
     pub fn snapshot(&self, tape: &Tape) -> Snapshot {
         self.all.iter().map(|parameter| tape.parameter(parameter.value).unwrap_or_default().to_vec()).collect()
     }

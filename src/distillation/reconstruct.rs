@@ -2,10 +2,12 @@
 
 use super::blocks::{Block, find_blocks};
 use super::pairs::{Pair, ends, equal_pairs};
+use super::parameters::Snapshot;
 use super::soften::{adopt, insert_drops, soften};
-use super::trainer::{Goal, Trainer};
+use super::trainer::{Goal, Trainer, TrainerState};
 use super::{Config, Lesson, hold_out};
 use crate::calibration::CalibrationSet;
+use crate::checkpoint::Reached;
 use crate::error::Result;
 use crate::execution::adam::Moment;
 use crate::graph::Graph;
@@ -48,12 +50,8 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
         trainer.harden();
         let (before, nearest) = (trainer.loss(&check)?, trainer.snapshot());
         trainer.restore(&soft_start);
-        for step in 0..steps {
-            let loss = trainer.step(&train, Moment { step, of: steps })?;
-            progress.step(&format!("block {} of {}, loss {loss:.5}", index + 1, blocks.len()));
-            progress.check()?;
-        }
-        trainer.harden();
+        let name = format!("block {} of {}", index + 1, blocks.len());
+        learn(&mut trainer, &train, steps, &name, progress)?;
         match trainer.loss(&check)? < before {
             true => better += 1,
             false => trainer.restore(&nearest),
@@ -63,6 +61,31 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
     progress.end();
     adopt(graph, student, &soft, &softened)?;
     Ok(Reconstruction { blocks: blocks.len(), better, steps })
+}
+
+/// Takes `steps` on a block, or what is left of them, and hardens what came of it.
+fn learn(trainer: &mut Trainer, train: &CalibrationSet, steps: usize, name: &str, progress: &dyn Progress) -> Result<()> {
+    let (unit, mut first) = (progress.unit(), 0);
+    match unit.kept::<(usize, TrainerState), Snapshot>()? {
+        Some(Reached::End(hardened)) => {
+            trainer.check(&hardened)?;
+            trainer.restore(&hardened);
+            return Ok(());
+        }
+        Some(Reached::Step((step, state))) => {
+            trainer.go_on_from(state)?;
+            first = step;
+        }
+        None => {}
+    }
+    for step in first..steps {
+        let loss = trainer.step(train, Moment { step, of: steps })?;
+        unit.keep(|| Ok((step + 1, trainer.state())))?;
+        progress.step(&format!("{name}, loss {loss:.5}"));
+        progress.check()?;
+    }
+    trainer.harden();
+    unit.finish(&trainer.snapshot())
 }
 
 fn block_pairs(teacher: &Graph, soft: &Graph, block: &Block, set: &CalibrationSet, config: &Config) -> Result<Vec<Pair>> {

@@ -1,5 +1,7 @@
 //! Which samples a step sees, and how.
 
+use serde::{Deserialize, Serialize};
+
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::Result;
 use crate::ops::operator::Layout;
@@ -51,6 +53,15 @@ impl View {
     }
 }
 
+/// What a [`Sampler`] has dealt out.
+#[derive(Serialize, Deserialize)]
+pub struct Dealt {
+    /// How far randomness is read.
+    position: u128,
+    /// Samples that are still to be seen.
+    order: Vec<usize>,
+}
+
 /// Deals out the samples of a set in whole batches: none is seen again before too few are left for another batch.
 pub struct Sampler {
     random: Random,
@@ -82,8 +93,18 @@ impl Sampler {
         View { sample, augmentation, mixed }
     }
 
+    /// Where the dealing stands, for [`Sampler::restore`].
+    pub fn state(&self) -> Dealt {
+        Dealt { position: self.random.position(), order: self.order.clone() }
+    }
+
+    pub fn restore(&mut self, dealt: Dealt) {
+        self.random.seek(dealt.position);
+        self.order = dealt.order;
+    }
+
     /// A number that sets one step apart from all others.
-    pub fn state(&mut self) -> f32 {
+    pub fn mark(&mut self) -> f32 {
         self.random.below(1 << 20) as f32
     }
 }

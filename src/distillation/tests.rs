@@ -3,6 +3,7 @@
 use super::parameters::Parameters;
 use super::*;
 use crate::calibration::{calibrate, observers};
+use crate::checkpoint::tests::check_resuming;
 use crate::emit::insert;
 use crate::graph::ValueId;
 use crate::graph::sketch::{Sketch, noise};
@@ -10,6 +11,7 @@ use crate::passes::{prepare, simplify};
 use crate::progress::Silent;
 use crate::quantization::{Assignment, Width, Widths, targets};
 use crate::synthesis::input_range::PixelRange;
+use crate::tensor::TensorData;
 
 /// Teacher and student; `shrink` spoils the student's scales.
 fn pair(shrink: f32) -> (Graph, Graph, Student) {
@@ -109,4 +111,21 @@ fn reconstruction_chooses_levels_that_serve_the_outputs() {
     let inner = elements.len() / scales.len();
     let levels = elements.iter().enumerate().map(|(i, w)| w / scales[i / inner]);
     assert!(levels.clone().all(|level| (level - level.round()).abs() < 0.46 && (-8.0..=7.0).contains(&level.round())));
+}
+
+#[test]
+fn what_was_interrupted_goes_on_to_the_same_student() {
+    let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
+    let (teacher, graph, student) = narrow_pair(1.0, &widths);
+    let set = noise(&teacher, 32);
+    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let config = Config { steps: Steps::Exactly(7), mixup: 0.5, ..Config::default() };
+    let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
+    check_resuming(5, |progress| {
+        let mut graph = graph.clone();
+        reconstruct(lesson, &mut graph, &config, progress)?;
+        distill(lesson, &mut graph, &config, progress)?;
+        let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32);
+        Ok(Parameters::values(&student).into_iter().map(numbers).collect::<Vec<_>>())
+    });
 }

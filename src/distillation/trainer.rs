@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::pairs::Pair;
 use super::parameters::{Parameters, Snapshot};
-use super::sampling::{Sampler, Source, View};
+use super::sampling::{Dealt, Sampler, Source, View};
 use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
-use crate::error::Result;
-use crate::execution::adam::Moment;
+use crate::error::{Error, Result};
+use crate::execution::adam::{Adam, Moment};
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
@@ -35,6 +36,14 @@ pub struct Trainer {
     crew: Crew,
     sources: Vec<Source>,
     sampler: Sampler,
+}
+
+/// Where a trainer stands.
+#[derive(Serialize, Deserialize)]
+pub struct TrainerState {
+    parameters: Snapshot,
+    optimizers: Vec<Adam>,
+    dealt: Dealt,
 }
 
 /// What a trainer works toward.
@@ -125,8 +134,8 @@ impl Trainer {
     /// If a sample cannot be read back.
     pub fn step(&mut self, set: &CalibrationSet, moment: Moment) -> Result<f64> {
         let batch = self.sampler.next(set);
-        let state = self.sampler.state();
-        self.set_drop_state(state);
+        let mark = self.sampler.mark();
+        self.set_drop_state(mark);
         self.step_on(set, &batch, moment)
     }
 
@@ -175,6 +184,21 @@ impl Trainer {
         Ok(groups.iter().map(|group| group.loss).sum::<f64>() / set.len() as f64)
     }
 
+    /// All that steps change, for [`Trainer::go_on_from`].
+    pub fn state(&self) -> TrainerState {
+        TrainerState { parameters: self.snapshot(), optimizers: self.parameters.optimizers(), dealt: self.sampler.state() }
+    }
+
+    /// # Errors
+    /// If `state` is not one of a trainer like this.
+    pub fn go_on_from(&mut self, state: TrainerState) -> Result<()> {
+        self.check(&state.parameters)?;
+        self.restore(&state.parameters);
+        self.parameters.restore_optimizers(state.optimizers);
+        self.sampler.restore(state.dealt);
+        Ok(())
+    }
+
     /// Uses this part of the rates from now on.
     pub fn set_pace(&mut self, pace: f32) {
         self.parameters.pace = pace;
@@ -182,6 +206,15 @@ impl Trainer {
 
     pub fn snapshot(&self) -> Snapshot {
         self.parameters.snapshot(&self.student)
+    }
+
+    /// # Errors
+    /// If `snapshot`, which an earlier run kept, is of other parameters.
+    pub fn check(&self, snapshot: &Snapshot) -> Result<()> {
+        match snapshot.iter().map(Vec::len).eq(self.snapshot().iter().map(Vec::len)) {
+            true => Ok(()),
+            false => Err(Error::Internal("a state that was kept is of other parameters".into())),
+        }
     }
 
     pub fn restore(&mut self, snapshot: &Snapshot) {

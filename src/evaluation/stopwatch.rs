@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::report::StageReport;
+use crate::checkpoint::Unit;
 use crate::progress::Progress;
 
 /// Passes everything on to another listener and notes when stages begin and end.
@@ -84,6 +85,10 @@ impl Progress for Stopwatch<'_> {
 
     fn note(&self, message: &str) {
         self.inner.note(message);
+    }
+
+    fn unit(&self) -> Unit<'_> {
+        self.inner.unit()
     }
 
     fn interrupted(&self) -> bool {

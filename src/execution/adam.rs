@@ -1,11 +1,13 @@
 //! The optimizer of pixels and parameters.
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernels::Isa;
 
 /// Adam on a slice of numbers.
 ///
 /// Paper: Kingma, Ba 2015, arXiv:1412.6980.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Adam {
     first: Vec<f32>,
     second: Vec<f32>,
@@ -14,7 +16,7 @@ pub struct Adam {
 }
 
 /// How much of the first and second moment each step keeps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decay(pub f32, pub f32);
 
 impl Decay {

@@ -1,6 +1,7 @@
 //! One batch of images on its way to the goal.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use super::goal::{Goal, Pull, Site};
@@ -8,13 +9,14 @@ use super::input::{Augmentation, Input};
 use super::loss::{ImageLoss, Plane};
 use super::method::Pool;
 use super::source::Source;
+use crate::checkpoint::Reached;
 use crate::error::{Error, Result};
 use crate::execution::adam::Moment;
 use crate::execution::tape::{ChannelSums, Lane, Lanes, Tape, in_memory_order};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
 use crate::memory;
-use crate::ops::operator::Gradient;
+use crate::ops::operator::{Gradient, Layout};
 use crate::progress::Progress;
 use crate::random::Random;
 
@@ -103,26 +105,82 @@ pub struct Sample {
     scratch: Vec<f32>,
 }
 
+/// One image of each input, row-major.
+pub type Image = Vec<Vec<f32>>;
+
+/// How one batch is moved.
+pub struct Course<'a> {
+    pub source: &'a mut dyn Source,
+    /// Sums of the batches before, per site.
+    pub earlier: &'a [ChannelSums],
+    pub extent: Extent,
+    pub random: Random,
+    pub of_labels: Random,
+    pub progress: &'a dyn Progress,
+}
+
+/// A batch that is near enough, or took all its steps.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matched {
+    pub images: Vec<Image>,
+    /// Sums of this batch and of those before.
+    pub sums: Vec<ChannelSums>,
+    /// Of every step.
+    pub losses: Vec<f64>,
+}
+
+/// What is kept of a batch on its way.
+#[derive(Serialize, Deserialize)]
+struct UnderWay {
+    /// Per sample and input, in memory order.
+    elements: Vec<Image>,
+    source: Vec<u8>,
+    /// How far randomness is read.
+    position: u128,
+    losses: Vec<f64>,
+}
+
+impl UnderWay {
+    fn of(samples: &[Sample], source: &dyn Source, random: &Random, losses: &[f64]) -> Result<Self> {
+        let elements = samples.iter().map(|sample| sample.elements.clone()).collect();
+        let source = source.state().map_err(|error| Error::Internal(format!("a source cannot be kept: {error}")))?;
+        Ok(UnderWay { elements, source, position: random.position(), losses: losses.to_vec() })
+    }
+
+    /// Brings samples and course to where they were; returns the losses until then.
+    fn put_back(self, samples: &mut [Sample], course: &mut Course<'_>) -> Result<Vec<f64>> {
+        let damaged = || Error::Internal("a batch was kept by another version".into());
+        let fits = |(sample, elements): (&Sample, &Image)| sample.elements.iter().map(Vec::len).eq(elements.iter().map(Vec::len));
+        if samples.len() != self.elements.len() || !samples.iter().zip(&self.elements).all(fits) {
+            return Err(damaged());
+        }
+        samples.iter_mut().zip(self.elements).for_each(|(sample, elements)| sample.elements = elements);
+        course.source.restore(&self.source).map_err(|_| damaged())?;
+        course.random.seek(self.position);
+        Ok(self.losses)
+    }
+}
+
 impl Matching<'_> {
-    /// Optimizes one batch of samples in place; `initial[sample][input]` are row-major elements. Adds the sums of the last
-    /// step to `earlier`, which holds those of the batches before. Returns the losses.
-    pub fn optimize(
-        &mut self,
-        initial: &mut [Vec<Vec<f32>>],
-        source: &mut dyn Source,
-        earlier: &mut [ChannelSums],
-        extent: Extent,
-        random: &mut [Random; 2],
-        on_step: &mut dyn FnMut(f64) -> Result<()>,
-    ) -> Result<Vec<f64>> {
-        let [random, of_labels] = random;
+    /// Optimizes one batch of images, which are row-major, or goes on with it where its unit has kept a state.
+    ///
+    /// # Errors
+    /// If the source cannot move, the work is to stop, or a state cannot be kept.
+    pub fn optimize(&mut self, images: Vec<Image>, mut course: Course<'_>) -> Result<Matched> {
+        let unit = course.progress.unit();
+        let start: Option<UnderWay> = match unit.kept()? {
+            Some(Reached::End(matched)) => return Ok(matched),
+            Some(Reached::Step(start)) => Some(start),
+            None => None,
+        };
         let layouts = (0..self.inputs.len()).map(|index| self.tape.input_layout(index).clone()).collect();
         let mut frame = Frame::new(self.inputs, layouts, self.goal.method.low_pass);
-        let mut samples: Vec<Sample> = initial.iter().map(|elements| self.sample(elements, &frame, of_labels)).collect();
-        let mut losses = Vec::with_capacity(extent.steps);
-        for step in 0..extent.steps {
-            self.swing(random)?;
-            frame.see_through(self.inputs, self.draw(random));
+        let mut samples: Vec<Sample> = images.iter().map(|image| self.sample(image, &frame, &mut course.of_labels)).collect();
+        let mut losses = start.map_or(Ok(Vec::new()), |start| start.put_back(&mut samples, &mut course))?;
+        let Course { source, earlier, extent, mut random, progress, .. } = course;
+        for step in losses.len()..extent.steps {
+            self.swing(&mut random)?;
+            frame.see_through(self.inputs, self.draw(&mut random));
             source.render(&mut samples);
             self.forward(&mut samples, &frame);
             let (loss, pulls) = self.reduce(&mut samples, earlier);
@@ -130,22 +188,25 @@ impl Matching<'_> {
             let loss = loss + samples.iter().map(|sample| sample.loss).sum::<f64>();
             losses.push(loss);
             source.descend(&mut samples, &frame, Moment { step, of: extent.steps })?;
-            on_step(loss)?;
-            if extent.sufficient.is_some_and(|sufficient| is_near(&losses, sufficient)) {
+            let is_near = extent.sufficient.is_some_and(|sufficient| is_near(&losses, sufficient));
+            if !is_near && step + 1 < extent.steps {
+                unit.keep(|| UnderWay::of(&samples, source, &random, &losses))?;
+            }
+            progress.step(&format!("loss {loss:.4}"));
+            progress.check()?;
+            if is_near {
                 break;
             }
         }
         source.render(&mut samples);
-        for (index, earlier) in earlier.iter_mut().enumerate() {
-            samples.iter().for_each(|sample| earlier.add(&sample.sums[index]));
+        let mut sums = earlier.to_vec();
+        for (index, sums) in sums.iter_mut().enumerate() {
+            samples.iter().for_each(|sample| sums.add(&sample.sums[index]));
         }
-        for (elements, mut sample) in initial.iter_mut().zip(samples) {
-            frame.blur(&mut sample.elements);
-            for ((elements, memory), layout) in elements.iter_mut().zip(sample.elements).zip(&frame.layouts) {
-                elements.iter_mut().zip(layout.offsets()).for_each(|(element, offset)| *element = memory[offset]);
-            }
-        }
-        Ok(losses)
+        let images = samples.into_iter().map(|sample| sample.finish(&frame)).collect();
+        let matched = Matched { images, sums, losses };
+        unit.finish(&matched)?;
+        Ok(matched)
     }
 
     fn sample(&self, elements: &[Vec<f32>], frame: &Frame, of_labels: &mut Random) -> Sample {
@@ -264,6 +325,13 @@ impl Matching<'_> {
 }
 
 impl Sample {
+    /// The row-major elements, as the network saw them.
+    fn finish(mut self, frame: &Frame) -> Image {
+        frame.blur(&mut self.elements);
+        let row_major = |(memory, layout): (&Vec<f32>, &Layout)| layout.offsets().into_iter().map(|offset| memory[offset]).collect();
+        self.elements.iter().zip(&frame.layouts).map(row_major).collect()
+    }
+
     /// Puts the elements before the network, as `frame` lets it see them.
     fn show(&self, tape: &Tape, lane: &mut Lane, frame: &Frame) {
         let shown = if frame.is_blurred() { &self.blurred } else { &self.elements };

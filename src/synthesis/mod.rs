@@ -33,7 +33,7 @@ pub use assessment::{Assessment, Diversity, assess, distance};
 use goal::{Goal, Site};
 use input::Input;
 use input_range::{InputRange, PixelRange};
-use matching::{Activations, Extent, Matching};
+use matching::{Activations, Course, Extent, Image, Matched, Matching};
 use method::{Method, Pool, Start};
 use source::Setting;
 use stages::Stage;
@@ -201,9 +201,6 @@ fn first_samples(inputs: &[Input], config: &Config) -> Result<Vec<Samples>> {
     Ok(samples)
 }
 
-/// One sample of each input, row-major.
-type Image = Vec<Vec<f32>>;
-
 /// Which samples make up each batch.
 fn batches(config: &Config) -> impl ExactSizeIterator<Item = Range<usize>> {
     let (batch, samples) = (config.batch.max(1), config.samples);
@@ -274,19 +271,15 @@ fn optimize(
     progress.begin("synthesize", most * count);
     let (mut ends, mut taken) = ((0.0, 0.0), 0);
     for (index, range) in batches(config).enumerate() {
-        let images = read_batch(samples, range.clone())?;
-        let mut seen = stage.shrink_all(images, full);
         let stream = |purpose: u32| Random::new(config.seed, 1 << purpose | (*factor as u64 - 1) << 48 | index as u64);
-        let mut random = [stream(32), stream(33)];
         let setting = Setting { inputs, samples: range.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
         let mut source = (config.method.source.open)(&setting)?;
         let extent = Extent { steps: *most, sufficient: sufficient(config, index) };
-        let mut on_step = |loss: f64| {
-            progress.step(&format!("loss {loss:.4}"));
-            progress.check()
-        };
-        let losses = matching.optimize(&mut seen, source.as_mut(), &mut earlier, extent, &mut random, &mut on_step)?;
-        write_batch(samples, range.clone(), &stage.grow_all(read_batch(samples, range)?, seen, full))?;
+        let course = Course { source: source.as_mut(), earlier: &earlier, extent, random: stream(32), of_labels: stream(33), progress };
+        let seen = stage.shrink_all(read_batch(samples, range.clone())?, full);
+        let Matched { images, sums, losses } = matching.optimize(seen, course)?;
+        earlier = sums;
+        write_batch(samples, range.clone(), &stage.grow_all(read_batch(samples, range)?, images, full))?;
         (losses.len()..*most).for_each(|_| progress.step("near enough"));
         taken += losses.len();
         ends.0 += losses.first().unwrap_or(&0.0) / count as f64;

@@ -1,5 +1,7 @@
 //! What a source is: the numbers behind the images of one batch, and how they follow a gradient.
 
+use std::fmt;
+
 use super::frame::Frame;
 use super::input::Input;
 use super::matching::Sample;
@@ -17,6 +19,18 @@ pub trait Source {
     /// # Errors
     /// If the numbers cannot be changed.
     fn descend(&mut self, samples: &mut [Sample], frame: &Frame, at: Moment) -> Result<()>;
+
+    /// All that [`Source::descend`] changes but the samples, for [`Source::restore`].
+    ///
+    /// # Errors
+    /// If it cannot be put into bytes.
+    fn state(&self) -> postcard::Result<Vec<u8>>;
+
+    /// Goes on from a `state` of a source opened with the same setting.
+    ///
+    /// # Errors
+    /// If it is not one.
+    fn restore(&mut self, state: &[u8]) -> postcard::Result<()>;
 }
 
 /// What a source starts from.
@@ -32,9 +46,15 @@ pub struct Setting<'a> {
 }
 
 /// A source by its name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SourceKind {
     /// Kebab-case.
     pub name: &'static str,
     pub open: fn(&Setting<'_>) -> Result<Box<dyn Source>>,
+}
+
+impl fmt::Debug for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }

@@ -3,6 +3,7 @@
 use super::input_range::InputRange;
 use super::swing::insert_swing;
 use super::*;
+use crate::checkpoint::tests::check_resuming;
 use crate::execution::tape::Lanes;
 use crate::graph::sketch::{Sketch, assert_same_function};
 use crate::progress::Silent;
@@ -82,15 +83,26 @@ fn activations_that_are_made_again_are_the_same() {
         };
         assert!(made_again || matches!(activations, Activations::Kept(_)));
         let isa = config.execution.isa;
-        let mut images = read_batch(&first_samples(&inputs, &config).unwrap(), 0..5).unwrap();
+        let images = read_batch(&first_samples(&inputs, &config).unwrap(), 0..5).unwrap();
         let setting = Setting { inputs: &inputs, samples: 5, rate: config.method.rate, seed: 0, batch: 0, isa };
         let mut source = (config.method.source.open)(&setting).unwrap();
         let mut matching = Matching { tape: &mut tape, goal: &goal, swings: &[], inputs: &inputs, isa, activations };
-        let mut sums: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
+        let earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
+        let (random, of_labels) = (Random::new(0, 1), Random::new(0, 2));
         let extent = Extent { steps: 6, sufficient: None };
-        let mut random = [Random::new(0, 1), Random::new(0, 2)];
-        let losses = matching.optimize(&mut images, source.as_mut(), &mut sums, extent, &mut random, &mut |_| Ok(())).unwrap();
-        (losses, images)
+        let course = Course { source: source.as_mut(), earlier: &earlier, extent, random, of_labels, progress: &Silent };
+        matching.optimize(images, course).unwrap()
     };
     assert!(with(true) == with(false));
+}
+
+#[test]
+fn an_interrupted_synthesis_goes_on_to_the_same_images() {
+    for source in sources::all() {
+        for stages in [1, 2] {
+            let method = Method { source, stages, ..Method::default() };
+            let config = Config { method, ..config(6, 0) };
+            check_resuming(4, |progress| Ok(synthesize(&Sketch::residual(), &config, progress)?.set));
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Channel statistics of a value, summed image by image in a fixed order.
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernels::Isa;
 
 /// Sums over all positions of one or more samples, per channel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelSums {
     pub count: f64,
     pub sum: Vec<f64>,

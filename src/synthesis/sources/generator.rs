@@ -1,6 +1,7 @@
 //! Images that a small network makes of latent vectors; both are tuned.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::generator_graph::{LATENT, draw};
 use crate::error::{Error, Result};
@@ -35,6 +36,7 @@ struct Generator {
     isa: Isa,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Latent {
     elements: Vec<f32>,
     adam: Adam,
@@ -96,6 +98,25 @@ impl Source for Generator {
         });
         let used = samples.len().div_ceil(share);
         self.tune(used, WEIGHT_RATE * at.rate())
+    }
+
+    fn state(&self) -> postcard::Result<Vec<u8>> {
+        let weights: Vec<&[f32]> = self.weights.iter().map(|(value, _)| self.tape.parameter(*value).unwrap_or_default()).collect();
+        let adams: Vec<&Adam> = self.weights.iter().map(|(_, adam)| adam).collect();
+        postcard::to_stdvec(&(weights, adams, &self.latents))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> postcard::Result<()> {
+        let (weights, adams, latents): (Vec<Vec<f32>>, Vec<Adam>, Vec<Latent>) = postcard::from_bytes(state)?;
+        self.latents = latents;
+        for (((value, adam), kept), elements) in self.weights.iter_mut().zip(adams).zip(weights) {
+            *adam = kept;
+            if let Some(memory) = self.tape.parameter_mut(*value).filter(|memory| memory.len() == elements.len()) {
+                memory.copy_from_slice(&elements);
+            }
+        }
+        self.tape.refresh();
+        Ok(())
     }
 }
 

@@ -44,6 +44,15 @@ impl Source for Pixels {
         });
         Ok(())
     }
+
+    fn state(&self) -> postcard::Result<Vec<u8>> {
+        postcard::to_stdvec(&self.adam)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> postcard::Result<()> {
+        self.adam = postcard::from_bytes(state)?;
+        Ok(())
+    }
 }
 
 #[inline(always)]
