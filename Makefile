@@ -9,7 +9,7 @@ ORT_DYLIB = $(shell find $(VENV)/lib -path '*onnxruntime/capi/*' \( -name 'libon
 TEST_ENV = ORT_DYLIB_PATH="$(ORT_DYLIB)" ZEROQ_PYTHON="$(VENV_PYTHON)"
 CARGO_TEST = $(TEST_ENV) cargo test --release --locked
 
-.PHONY: all test oracles lint deny kit accuracy clean
+.PHONY: all test oracles lint fuzz sanitize deny kit accuracy clean
 
 all:
 	cargo build --release --locked
@@ -37,6 +37,19 @@ lint:
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets --features candle -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --features candle
+
+# Each fuzz target for SECONDS from the committed seeds; needs a nightly toolchain and cargo install cargo-fuzz.
+SECONDS ?= 60
+fuzz:
+	@cargo +nightly fuzz --version >/dev/null || { echo "needs a nightly toolchain and cargo-fuzz: rustup toolchain install nightly; cargo install --locked cargo-fuzz" >&2; exit 2; }
+	for target in model recipe data; do \
+		mkdir -p fuzz/found/$$target && \
+		cargo +nightly fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -rss_limit_mb=2048 -timeout=5 -max_len=16384 || exit 1; \
+	done
+
+# The unsafe code under AddressSanitizer; needs a nightly toolchain.
+sanitize:
+	tests/sanitize.sh
 
 deny:
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check $(ARGS); else echo "cargo-deny is not installed: cargo install --locked cargo-deny"; fi

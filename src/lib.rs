@@ -6,6 +6,8 @@
 //! becomes an integer, `emit` writes that into the graph, `distillation` tunes it against the original, and
 //! `evaluation` compares the two. `pipeline` is that story on one page, `autotune` the measured choice in its middle; `cli` is the program around it.
 
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
+
 pub mod autotune;
 pub mod calibration;
 pub mod checkpoint;

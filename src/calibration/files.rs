@@ -76,20 +76,28 @@ fn from_files() -> Provenance {
 
 fn read_file(path: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> {
     let fail = |reason: String| Error::file(path, reason);
-    let bytes = read_bytes(path)?;
-    let (arrays, provenance) = match path.extension().and_then(OsStr::to_str) {
-        Some("npy") => (vec![(String::new(), read_npy(&bytes).map_err(fail)?)], from_files()),
-        Some("npz") => (read_npz(&bytes).map_err(fail)?, from_files()),
-        Some("safetensors") => read_safetensors(&bytes).map_err(fail)?,
-        _ => return Err(fail("is not a folder, .safetensors, .npy or .npz".into())),
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    decode_set(extension, &read_bytes(path)?, expected).map_err(fail)
+}
+
+/// Samples for `expected` out of the bytes of a file with this extension: `safetensors`, `npy` or `npz`.
+///
+/// # Errors
+/// Says what is wrong with the bytes, or which input they do not fit.
+pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput]) -> Result<CalibrationSet, String> {
+    let (arrays, provenance) = match extension {
+        "npy" => (vec![(String::new(), read_npy(bytes)?)], from_files()),
+        "npz" => (read_npz(bytes)?, from_files()),
+        "safetensors" => read_safetensors(bytes)?,
+        _ => return Err("is not a folder, .safetensors, .npy or .npz".into()),
     };
-    let inputs = match_inputs(arrays, expected).map_err(fail)?;
+    let inputs = match_inputs(arrays, expected)?;
     let count = inputs.first().map_or(0, |input| input.elements.len());
     if let Some(other) = inputs.iter().find(|input| input.elements.len() != count) {
-        return Err(fail(format!("input `{}` has another number of samples than `{}`", other.name, inputs[0].name)));
+        return Err(format!("input `{}` has another number of samples than `{}`", other.name, inputs[0].name));
     }
     if count == 0 {
-        return Err(fail("holds no samples".into()));
+        return Err("holds no samples".into());
     }
     Ok(CalibrationSet { inputs, provenance })
 }

@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Cursor;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageError, ImageReader, ImageResult, Limits};
 use rayon::prelude::*;
 
 use super::elements::Elements;
@@ -97,14 +97,23 @@ pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds)
 }
 
 fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds) -> Result<Vec<f32>> {
-    let fail = |reason: &dyn std::fmt::Display| Error::file(path, reason);
-    let mut reader = ImageReader::open(path).map_err(|e| fail(&e))?.with_guessed_format().map_err(|e| fail(&e))?;
+    let fail = |error: ImageError| Error::file(path, error);
+    let file = BufReader::new(fs::File::open(path).map_err(|error| Error::file(path, error))?);
+    decode_picture(file, shape, bounds).map_err(fail)
+}
+
+/// A PNG or JPEG picture as one sample of `shape`.
+///
+/// # Errors
+/// If it is none, or decoding it would take too much.
+pub fn decode_picture(file: impl BufRead + Seek, shape: PictureShape, bounds: &Bounds) -> ImageResult<Vec<f32>> {
+    let mut reader = ImageReader::new(file).with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
-    let picture = fit(reader.decode().map_err(|e| fail(&e))?, shape);
+    let picture = fit(reader.decode()?, shape);
     let pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
     Ok(normalize(&pixels, shape, bounds))
 }

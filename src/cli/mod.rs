@@ -91,6 +91,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Checks the text of a recipe file.
+///
+/// # Errors
+/// Says what no recipe may say.
+pub fn check_recipe(text: &str) -> Result<()> {
+    recipe::check(text)
+}
+
 fn run() -> u8 {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

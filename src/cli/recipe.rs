@@ -49,6 +49,12 @@ pub fn complete(images: &ImageArguments) -> Result<(ImageArguments, String)> {
     Ok((completed, if changed { format!("{name}, changed") } else { name }))
 }
 
+/// # Errors
+/// If `text` is no recipe.
+pub fn check(text: &str) -> Result<()> {
+    parse("recipe", text).and_then(|images| images.method.method(String::new())).map(drop)
+}
+
 /// Name and text of a built-in recipe or of a file.
 fn read(asked: &str) -> Result<(String, String)> {
     if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == asked) {
