@@ -47,19 +47,6 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_same_command_gives_the_same_bytes_on_any_number_of_threads() {
-    let place = TempDir::new().unwrap();
-    let outputs = [("a.onnx", "1"), ("b.onnx", "1"), ("c.onnx", "4")];
-    for (output, threads) in outputs {
-        succeed(place.path(), &quantize(output, &["--threads", threads, "-q"]));
-    }
-    let bytes: Vec<Vec<u8>> = outputs.iter().map(|(output, _)| fs::read(place.path().join(output)).unwrap()).collect();
-    assert!(bytes[0] == bytes[1] && bytes[0] == bytes[2]);
-    succeed(place.path(), &quantize("d.onnx", &["--seed", "1", "-q"]));
-    assert!(bytes[0] != fs::read(place.path().join("d.onnx")).unwrap());
-}
-
-#[test]
 fn the_report_is_one_value_and_the_same_in_the_file() {
     let place = TempDir::new().unwrap();
     let report =

@@ -54,6 +54,9 @@ fn describe(report: &InspectReport) -> String {
     describe_size(&mut text, anatomy);
     describe_batch_normalization(&mut text, anatomy);
     describe_quantization(&mut text, anatomy);
+    for (key, value) in &report.provenance {
+        let _ = writeln!(text, "{}: {}", escape_name(key), escape_name(value));
+    }
     text
 }
 
@@ -86,6 +89,7 @@ fn describe_size(text: &mut String, anatomy: &Anatomy) {
 
 fn describe_batch_normalization(text: &mut String, anatomy: &Anatomy) {
     match anatomy.batch_normalization_state {
+        _ if anatomy.quantized_nodes > 0 => {}
         BatchNormalizationState::Present => {
             let _ = writeln!(text, "{} BatchNormalization: images can be synthesized from their statistics", anatomy.batch_normalizations);
         }
@@ -105,8 +109,9 @@ fn describe_quantization(text: &mut String, anatomy: &Anatomy) {
         let (node, operator) = (escape_name(&foreign.node), escape_name(&foreign.operator));
         let _ = writeln!(text, "never executed: {operator} `{node}`: {}", escape_name(&foreign.reason));
     }
+    let verb = if anatomy.quantized_nodes > 0 { "run" } else { "can run" };
     let integer = anatomy.products.iter().filter(|product| product.integer).count();
-    let _ = writeln!(text, "{integer} of {} can run as integers", plural(anatomy.products.len(), "matrix product"));
+    let _ = writeln!(text, "{integer} of {} {verb} as integers", plural(anatomy.products.len(), "matrix product"));
     for product in &anatomy.products {
         if let Some(reason) = &product.reason {
             let _ = writeln!(text, "  float: {} `{}`: {}", product.operator, escape_name(&product.node), escape_name(reason));

@@ -20,7 +20,7 @@ use crate::onnx::{self, Model};
 use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample};
 use crate::pipeline::{self, Budget, Quantized, Wishes};
 use crate::progress::{Progress, Silent};
-use crate::quantization::KernelForecast;
+use crate::quantization::{KernelForecast, targets};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::method::{Assumption, Method};
@@ -279,6 +279,8 @@ fn by_name(shapes: &[InputShape]) -> BTreeMap<String, Vec<usize>> {
 pub fn inspect(path: &Path, progress: &dyn Progress) -> Result<InspectReport> {
     let stopwatch = Stopwatch::new(progress);
     let model = load(path, &stopwatch)?;
+    let [usual, ..] = targets::all();
+    let target = model.metadata("zeroq.target").and_then(targets::find).unwrap_or(usual);
     Ok(InspectReport {
         schema: SCHEMA,
         command: "inspect",
@@ -287,7 +289,8 @@ pub fn inspect(path: &Path, progress: &dyn Progress) -> Result<InspectReport> {
         opset: model.opset,
         ir_version: model.ir_version,
         producer: model.producer(),
-        anatomy: dissect(&model.graph, &shaped(&model.graph)),
+        provenance: model.metadata_of("zeroq."),
+        anatomy: dissect(&model.graph, &shaped(&model.graph), &target),
         warnings: stopwatch.warnings(),
     })
 }

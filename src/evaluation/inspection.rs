@@ -1,13 +1,15 @@
 //! What a model is made of, and what of it can become integers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use super::report::FileReport;
+use crate::emit::verify;
 use crate::graph::{Graph, Node, ValueId, known_shape};
 use crate::ops::Foreign;
 use crate::ops::operator::QuantizationRole;
+use crate::quantization::Target;
 use crate::tensor::DataType;
 
 /// What `zeroq inspect` found.
@@ -20,6 +22,8 @@ pub struct InspectReport {
     pub opset: i64,
     pub ir_version: i64,
     pub producer: String,
+    /// What zeroq wrote into the file of how it was made.
+    pub provenance: BTreeMap<String, String>,
     pub anatomy: Anatomy,
     pub warnings: Vec<String>,
 }
@@ -86,13 +90,23 @@ pub struct ProductReport {
 }
 
 /// Takes `graph` apart. `shaped` is a copy of it in which shapes are known as far as they can be; values have the same ids.
-pub fn dissect(graph: &Graph, shaped: &Graph) -> Anatomy {
+/// What is quantized already is judged with the eyes of `target`.
+pub fn dissect(graph: &Graph, shaped: &Graph, target: &Target) -> Anatomy {
     let mut operators = BTreeMap::new();
     for (_, node) in graph.nodes() {
         *operators.entry(operator_name(node)).or_insert(0) += 1;
     }
-    let products: Vec<ProductReport> =
-        graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node)).collect();
+    let quantized_nodes = graph.nodes().filter(|(_, node)| quantizes(node.operator.name())).count();
+    let products = graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node));
+    let mut products: Vec<ProductReport> = products.collect();
+    if quantized_nodes > 0 {
+        let forecasts: HashMap<String, Option<String>> =
+            verify(graph, target).into_iter().map(|forecast| (forecast.node, forecast.reason)).collect();
+        for product in &mut products {
+            product.reason = forecasts.get(&product.node).cloned().unwrap_or_else(|| product.reason.take());
+            product.integer = product.reason.is_none();
+        }
+    }
     Anatomy {
         inputs: graph.inputs.iter().map(|id| value(graph, *id)).collect(),
         outputs: graph.outputs.iter().map(|id| value(graph, *id)).collect(),
@@ -102,7 +116,7 @@ pub fn dissect(graph: &Graph, shaped: &Graph) -> Anatomy {
         uncounted: products.iter().filter(|product| product.multiplications.is_none()).count(),
         batch_normalizations: operators.get("BatchNormalization").copied().unwrap_or(0),
         batch_normalization_state: batch_normalization_state(graph),
-        quantized_nodes: graph.nodes().filter(|(_, node)| quantizes(node.operator.name())).count(),
+        quantized_nodes,
         foreign: graph.nodes().filter_map(|(_, node)| foreign(node)).collect(),
         operators,
         products,
@@ -217,6 +231,7 @@ mod tests {
     use super::*;
     use crate::graph::Dim;
     use crate::ops::Attributes;
+    use crate::quantization::targets;
     use crate::tensor::TensorData;
 
     fn operator(op_type: &str) -> Arc<Foreign> {
@@ -238,7 +253,7 @@ mod tests {
         let y = graph.add_value("y", Some(DataType::F32), shape(&[16, 8, 8]));
         graph.add_node("conv", operator("Conv"), vec![Some(x), Some(weight), Some(bias)], vec![Some(y)]);
         graph.outputs.push(y);
-        let anatomy = dissect(&graph, &graph);
+        let anatomy = dissect(&graph, &graph, &targets::all()[0]);
         assert_eq!((anatomy.nodes, anatomy.parameters), (1, 448));
         assert_eq!((anatomy.multiplications, anatomy.uncounted), (16 * 64 * 27, 0));
         assert_eq!(anatomy.batch_normalization_state, BatchNormalizationState::Folded);

@@ -111,6 +111,12 @@ impl Model {
         self.shell.metadata_props.iter().find(|entry| entry.key.as_deref() == Some(key)).and_then(|entry| entry.value.as_deref())
     }
 
+    /// All entries of the model's metadata whose keys start with `prefix`.
+    pub fn metadata_of(&self, prefix: &str) -> BTreeMap<String, String> {
+        let entries = self.shell.metadata_props.iter().filter_map(|entry| entry.key.clone().zip(entry.value.clone()));
+        entries.filter(|(key, _)| key.starts_with(prefix)).collect()
+    }
+
     /// Sets one entry of the model's metadata; the others stay.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         let entry = StringStringEntryProto { key: Some(key.to_string()), value: Some(value.to_string()) };

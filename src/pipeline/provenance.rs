@@ -14,6 +14,7 @@ pub(super) fn describe(quantized: &mut Model, original: &Model, source: &Provena
         ("zeroq.calibration", source.source.clone()),
         ("zeroq.isa", config.execution.isa.name().to_string()),
     ];
+    entries.extend(config.images.map(|images| ("zeroq.images", images.to_string())));
     if let Some(steps) = source.steps {
         entries.push(("zeroq.synthesis_steps", steps.to_string()));
     }
