@@ -37,6 +37,21 @@ pub fn topological_order(graph: &Graph) -> Result<Vec<NodeId>> {
     if order.len() == graph.nodes.len() {
         return Ok(order);
     }
-    let stuck: Vec<&str> = waiting.iter().filter(|(_, count)| **count > 0).map(|(id, _)| graph.node(*id).name.as_str()).take(8).collect();
-    Err(Error::InvalidModel(format!("the graph has a cycle through nodes `{}`", stuck.join("`, `"))))
+    let nodes: Vec<&str> = cycle(graph, &waiting).into_iter().map(|id| graph.node(id).name.as_str()).take(8).collect();
+    Err(Error::InvalidModel(format!("the graph has a cycle through nodes `{}`", nodes.join("`, `"))))
+}
+
+/// The nodes of one cycle among those that still wait, each read by the one before it.
+fn cycle(graph: &Graph, waiting: &BTreeMap<NodeId, usize>) -> Vec<NodeId> {
+    let waits = |id: &NodeId| waiting.get(id).is_some_and(|count| *count > 0);
+    let mut next = waiting.keys().copied().find(waits);
+    let (mut path, mut places) = (Vec::new(), BTreeMap::new());
+    while let Some(id) = next {
+        if let Some(start) = places.insert(id, path.len()) {
+            return path.split_off(start);
+        }
+        path.push(id);
+        next = graph.node(id).inputs.iter().flatten().filter_map(|value| graph.value(*value).producer).find(waits);
+    }
+    path
 }
