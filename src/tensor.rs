@@ -43,6 +43,19 @@ const CODES: [(DataType, i32); 15] = [
     (DataType::I4, 22),
 ];
 
+/// Types that are carried, by their names in ONNX.
+const NAMES: [(i32, &str); 9] = [
+    (8, "string"),
+    (14, "complex64"),
+    (15, "complex128"),
+    (17, "float8e4m3fn"),
+    (18, "float8e4m3fnuz"),
+    (19, "float8e5m2"),
+    (20, "float8e5m2fnuz"),
+    (23, "float4e2m1"),
+    (24, "float8e8m0"),
+];
+
 impl DataType {
     /// ONNX `TensorProto.DataType` code.
     pub fn code(self) -> i32 {
@@ -92,7 +105,10 @@ impl DataType {
 impl std::fmt::Display for DataType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            DataType::Other(code) => write!(f, "type{code}"),
+            DataType::Other(code) => match NAMES.iter().find(|(other, _)| other == code) {
+                Some((_, name)) => write!(f, "{name}"),
+                None => write!(f, "type{code}"),
+            },
             known => write!(f, "{}", format!("{known:?}").to_lowercase()),
         }
     }
