@@ -62,7 +62,8 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
             let scale = add_constant(graph, &format!("{name}_scale"), TensorData::scalar(params.scale[0]));
             (scale, shared_zero_point(graph, zero.unwrap_or_else(|| TensorData::scalar(0u8))))
         });
-        let is_output = graph.is_output(point.value);
+        // An input that is an output as well stays as it is; only its readers get it through the pair.
+        let is_output = graph.is_output(point.value) && graph.producer(point.value).is_some();
         let readers = point.readers.clone().unwrap_or_else(|| graph.consumers()[point.value.0 as usize].clone());
         let value = if is_output { free_output(graph, point.value) } else { point.value };
         let dequantized = add_pair(graph, &name, value, scale, zero_point, None, is_output.then_some(point.value));
