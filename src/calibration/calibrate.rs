@@ -4,7 +4,7 @@ use super::histogram::Histogram;
 use super::observer::Observer;
 use super::set::CalibrationSet;
 use crate::error::{Error, Result};
-use crate::execution::{self, observe};
+use crate::execution::{self, first_not_finite, observe};
 use crate::graph::{Graph, ValueId};
 use crate::progress::Progress;
 use crate::quantization::{QuantParams, QuantPlan, scheme};
@@ -85,7 +85,12 @@ pub fn histograms(
     progress.end();
     progress.check()?;
     if let Some(index) = broken {
-        return Err(Error::tensor(&graph.value(values[index]).name, "the float model computes values that are not finite here"));
+        return Err(match first_not_finite(graph, set, config) {
+            Some(node) => {
+                Error::node(&node.name, node.operator.name(), "the float model computes numbers that are not finite from here on")
+            }
+            None => Error::tensor(&graph.value(values[index]).name, "the float model computes values that are not finite here"),
+        });
     }
     Ok(histograms)
 }

@@ -7,12 +7,14 @@ pub mod tape;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::kernels::Isa;
 use crate::memory;
 use crate::passes::single_sample;
@@ -69,6 +71,22 @@ pub fn evaluate(graph: &Graph, values: &[ValueId], set: &CalibrationSet, config:
         ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|error| Error::Internal(error.to_string()))
     };
     stacks.into_iter().map(stack).collect()
+}
+
+/// The first node whose outputs are not finite numbers on the first sample, though its inputs are; `None` where there is none,
+/// or it cannot be told.
+pub fn first_not_finite<'a>(graph: &'a Graph, set: &CalibrationSet, config: &Config) -> Option<&'a Node> {
+    let outputs = |node: &Node| node.outputs.iter().flatten().copied().collect::<Vec<ValueId>>();
+    let nodes: Vec<(&Node, Vec<ValueId>)> = graph.nodes().map(|(_, node)| (node, outputs(node))).collect();
+    let values: Vec<ValueId> = nodes.iter().flat_map(|(_, outputs)| outputs.iter().copied()).collect();
+    let mut broken = HashSet::new();
+    let first = set.slice(0..set.len().min(1));
+    let mut note = |_: usize, elements: &[&[f32]]| {
+        let lost = values.iter().zip(elements).filter(|(_, elements)| elements.iter().any(|x| !x.is_finite()));
+        broken.extend(lost.map(|(value, _)| *value));
+    };
+    observe(graph, &values, &first, config, &mut note).ok()?;
+    nodes.into_iter().find(|(_, outputs)| outputs.iter().any(|value| broken.contains(value))).map(|(node, _)| node)
 }
 
 fn run(

@@ -1,7 +1,7 @@
 //! The story of float16: load → simplify → synthesize → prepare → round → convert.
 
 use super::provenance::describe;
-use super::samples::{assess_or_note, hold_out, samples};
+use super::samples::{assess_or_note, check_runs, hold_out, samples};
 use super::{Budget, Config, Quantized};
 use crate::calibration::{CalibrationSet, magnitudes};
 use crate::emit::{round_to_float16, to_float16};
@@ -33,6 +33,7 @@ pub fn convert_to_float16(
     simplify(&mut graph)?;
     let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(macs(&single_sample(&graph)?)) };
     let (set, inputs) = samples(&graph, given, &budget, model, config, progress)?;
+    check_runs(&graph, &set, config)?;
     let assessment = assess_or_note(&graph, &set, config, progress);
     let (seen, held_out) = hold_out(&set);
     prepare(&mut graph)?;

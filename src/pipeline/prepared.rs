@@ -1,6 +1,6 @@
 //! All that comes before widths are assigned.
 
-use super::samples::{assess_or_note, hold_out, samples, unseen_samples};
+use super::samples::{assess_or_note, check_runs, hold_out, samples, unseen_samples};
 use super::{Budget, Config, Mixed};
 use crate::autotune;
 use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equalize};
@@ -48,6 +48,7 @@ impl Prepared {
         let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
         let is_given = given.is_some();
         let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
+        check_runs(&teacher, &set, config)?;
         let assessment = assess_or_note(&teacher, &set, config, progress);
         let (set, held_out) = hold_out(&set);
         let wanted = config.check.is_some() || config.mixed.as_ref().is_some_and(|mixed| mixed.min_sqnr.is_some());

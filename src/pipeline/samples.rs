@@ -3,6 +3,7 @@
 use super::{Budget, Config, Wishes};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
+use crate::execution::{first_not_finite, observe};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::progress::{Progress, Silent};
@@ -38,6 +39,23 @@ pub(super) fn samples(
     let mut synthesis = synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, progress)?;
     synthesis.set.provenance.model_sha256 = Some(model.sha256.clone());
     Ok((synthesis.set, synthesis.inputs))
+}
+
+/// Refuses a model that makes nothing but NaN of the samples. One whose outputs cannot be computed is not judged.
+///
+/// # Errors
+/// Names the node where numbers end.
+pub(super) fn check_runs(teacher: &Graph, set: &CalibrationSet, config: &Config) -> Result<()> {
+    let mut lost = false;
+    let first = set.slice(0..set.len().min(1));
+    let mut judge = |_: usize, outputs: &[&[f32]]| lost = outputs.iter().any(|elements| elements.iter().all(|x| x.is_nan()));
+    if observe(teacher, &teacher.outputs, &first, &config.execution, &mut judge).is_err() || !lost {
+        return Ok(());
+    }
+    Err(match first_not_finite(teacher, &first, &config.execution) {
+        Some(node) => Error::node(&node.name, node.operator.name(), "the model does not run: from here on it computes NaN"),
+        None => Error::InvalidModel("the model does not run: it computes nothing but NaN".to_string()),
+    })
 }
 
 /// Samples that cannot be assessed may still be good enough to work on.

@@ -185,6 +185,7 @@ impl Matching<'_> {
             self.forward(&mut samples, &frame);
             let (loss, pulls) = self.reduce(&mut samples, earlier);
             self.backward(&mut samples, &frame, &pulls);
+            samples.par_iter_mut().for_each(Sample::forget_lost_gradients);
             let loss = loss + samples.iter().map(|sample| sample.loss).sum::<f64>();
             losses.push(loss);
             source.descend(&mut samples, &frame, Moment { step, of: extent.steps })?;
@@ -330,6 +331,11 @@ impl Sample {
         frame.blur(&mut self.elements);
         let row_major = |(memory, layout): (&Vec<f32>, &Layout)| layout.offsets().into_iter().map(|offset| memory[offset]).collect();
         self.elements.iter().zip(&frame.layouts).map(row_major).collect()
+    }
+
+    /// Where sums overflow there is no direction to go; the pixel stays as it is.
+    fn forget_lost_gradients(&mut self) {
+        self.gradients.iter_mut().flatten().filter(|gradient| !gradient.is_finite()).for_each(|gradient| *gradient = 0.0);
     }
 
     /// Puts the elements before the network, as `frame` lets it see them.
