@@ -20,7 +20,16 @@ pub struct Fact {
     pub constant: Option<TensorData>,
 }
 
+/// Elements of the largest value that is believed.
+pub const MOST_ELEMENTS: usize = 1 << 31;
+
 impl Fact {
+    /// Whether the known sizes alone make more than [`MOST_ELEMENTS`].
+    pub fn is_too_large(&self) -> bool {
+        let mut sizes = self.shape.iter().filter_map(Dim::known);
+        sizes.try_fold(1usize, |count, size| count.checked_mul(size).filter(|count| *count <= MOST_ELEMENTS)).is_none()
+    }
+
     pub fn new(data_type: DataType, shape: Vec<Dim>) -> Self {
         Fact { data_type, shape, constant: None }
     }

@@ -1,10 +1,7 @@
 //! What operators share whose outputs are elements of their inputs in another arrangement.
 
-use super::operator::{FILL, Implementation, Refusal, Site};
+use super::operator::{FILL, Implementation, MOST_ELEMENTS, Refusal, Site};
 use crate::graph::{Dim, known_shape};
-
-/// Elements of the largest value that is believed.
-const MOST: usize = 1 << 31;
 
 /// Row-major index into `shape` for every combination of per-dimension indices; `None` among them is [`FILL`].
 pub(super) fn index_map(shape: &[usize], picks: &[Vec<Option<usize>>]) -> Vec<u32> {
@@ -68,7 +65,11 @@ pub(super) fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
     let sizes =
         list.iter().map(|n| usize::try_from(*n).map_err(|_| format!("shape {list:?} is negative"))).collect::<Result<Vec<_>, _>>()?;
     let total = sizes.iter().try_fold(1usize, |total, n| total.checked_mul(*n));
-    if total.is_none_or(|total| total > MOST) { Err(format!("shape {list:?} is too large")) } else { Ok(sizes) }
+    if total.is_none_or(|total| total > MOST_ELEMENTS) {
+        Err(format!("shape {list:?} has more than {MOST_ELEMENTS} elements"))
+    } else {
+        Ok(sizes)
+    }
 }
 
 /// Known sizes of all dimensions, or a refusal.

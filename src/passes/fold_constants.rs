@@ -71,7 +71,7 @@ fn settle_cast(graph: &mut Graph, id: NodeId) {
 fn infer_node(graph: &mut Graph, node: &Node) {
     let facts: Option<Vec<_>> =
         node.inputs.iter().map(|value| value.map(|value| super::fact_of(graph, value)).map_or(Some(None), |fact| fact.map(Some))).collect();
-    let outputs = facts.and_then(|facts| node.operator.infer(&Facts(&facts)).ok());
+    let outputs = facts.and_then(|facts| super::infer_shapes::infer(node, &Facts(&facts)).ok());
     for (output, fact) in node.outputs.iter().zip(outputs.unwrap_or_default()) {
         if let Some(output) = output {
             graph.set_facts(*output, Some(fact.data_type), Some(fact.shape));
@@ -93,7 +93,7 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
     if node.inputs.iter().zip(&facts).any(|(value, fact)| value.is_some() && fact.is_none()) {
         return Ok(None);
     }
-    let outputs = match node.operator.infer(&Facts(&facts)) {
+    let outputs = match super::infer_shapes::infer(node, &Facts(&facts)) {
         Ok(outputs) => outputs,
         Err(reason) if all_constant => return Err(refuse(reason)),
         Err(_) => return Ok(None),

@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::ops::Foreign;
-use crate::ops::operator::{Fact, Facts};
+use crate::ops::operator::{Fact, Facts, MOST_ELEMENTS, Refusal};
 
 /// What is known of a value; `None` where its type or shape is not.
 pub fn fact_of(graph: &Graph, value: ValueId) -> Option<Fact> {
@@ -10,6 +10,21 @@ pub fn fact_of(graph: &Graph, value: ValueId) -> Option<Fact> {
         return Some(Fact::of(tensor.clone()));
     }
     Some(Fact::new(known.data_type?, known.shape.clone()?))
+}
+
+/// What `node` makes of its inputs.
+///
+/// # Errors
+/// If it refuses them, or would make more than can be.
+pub fn infer(node: &Node, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
+    let outputs = node.operator.infer(inputs)?;
+    match outputs.iter().find(|output| output.is_too_large()) {
+        Some(output) => {
+            let sizes: Vec<String> = output.shape.iter().map(ToString::to_string).collect();
+            Err(format!("its output [{}] has more than {MOST_ELEMENTS} elements", sizes.join(", ")))
+        }
+        None => Ok(outputs),
+    }
 }
 
 /// Gives every value its element type and shape. Values behind foreign nodes stay unknown.
@@ -31,7 +46,7 @@ pub fn infer_shapes(graph: &mut Graph) -> Result<()> {
             node.outputs.iter().flatten().for_each(|output| graph.set_facts(*output, None, None));
             continue;
         }
-        let outputs = node.operator.infer(&Facts(&facts)).map_err(|reason| Error::node(&node.name, node.operator.name(), reason))?;
+        let outputs = infer(&node, &Facts(&facts)).map_err(|reason| Error::node(&node.name, node.operator.name(), reason))?;
         for (output, fact) in node.outputs.iter().zip(outputs) {
             if let Some(output) = output {
                 graph.set_facts(*output, Some(fact.data_type), Some(fact.shape));
