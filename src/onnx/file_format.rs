@@ -5,6 +5,12 @@ pub fn wrong_format(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         return Some("the file is empty");
     }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return Some("this is a tar archive; unpack it first");
+    }
+    if bytes.get(8..10) == Some(b"{\"") {
+        return Some("this is a safetensors file: weights without a network; export the model to ONNX");
+    }
     let by_start = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic));
     let by_tag = TAGS.iter().find(|(tag, _)| bytes.get(4..8) == Some(*tag));
     if let Some((_, hint)) = by_start.or(by_tag) {
@@ -13,7 +19,7 @@ pub fn wrong_format(bytes: &[u8]) -> Option<&'static str> {
     text_format(bytes)
 }
 
-const MAGIC: [(&[u8], &str); 12] = [
+const MAGIC: [(&[u8], &str); 18] = [
     (b"version https://git-lfs", "this is a Git LFS pointer, not the model itself; run `git lfs pull` in its repository"),
     (b"PK\x03\x04", "this is a zip archive; if it is a PyTorch .pt or .pth file, export it with torch.onnx.export, otherwise unpack it"),
     (b"\x1f\x8b", "this is a gzip file; unpack it with `gunzip` first"),
@@ -22,7 +28,13 @@ const MAGIC: [(&[u8], &str); 12] = [
     (b"\xfd7zXZ", "this is an xz file; unpack it with `unxz` first"),
     (b"\x89HDF", "this is an HDF5 file, probably a Keras model; convert it with tf2onnx"),
     (b"\x80\x02", "this is a Python pickle, probably an old PyTorch file; export it with torch.onnx.export"),
+    (b"\x80\x03", "this is a Python pickle; export the model with torch.onnx.export"),
     (b"\x80\x04", "this is a Python pickle; export the model with torch.onnx.export"),
+    (b"\x80\x05", "this is a Python pickle; export the model with torch.onnx.export"),
+    (b"7z\xbc\xaf", "this is a 7z archive; unpack it first"),
+    (b"\x89PNG", "this is a picture, not a model"),
+    (b"\xff\xd8\xff", "this is a picture, not a model"),
+    (b"%PDF", "this is a PDF document, not a model"),
     (b"GGUF", "this is a GGUF model, not ONNX"),
     (b"\x93NUMPY", "this is a NumPy array, not a model"),
     (b"\x7fELF", "this is a program or library, not a model"),
@@ -44,6 +56,9 @@ fn text_format(bytes: &[u8]) -> Option<&'static str> {
         b'<' if contains("<html") || contains("<!doctype") => Some("this is an HTML page; the download probably went wrong"),
         b'<' if contains("<?xml") => Some("this is an XML file; if it is an OpenVINO model, use the ONNX file that it was made from"),
         b'{' | b'[' => Some("this is a JSON file, not a model"),
+        _ if head.len() > 8 && head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
+            Some("this is a text file, not a model")
+        }
         _ => None,
     }
 }
