@@ -6,7 +6,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use zeroq::calibration::{ExpectedInput, PictureShape, decode_picture, decode_set};
-use zeroq::onnx::{Limits, from_bytes, to_bytes};
+use zeroq::limits::Limits;
+use zeroq::onnx::{from_bytes, to_bytes};
 use zeroq::passes::{prepare, simplify, single_sample};
 
 /// A model: decoded, checked, inferred, folded, and written again.
@@ -29,10 +30,10 @@ pub fn data(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let (shape, bounds) = (vec![1, 3, 4, 4], vec![(0.0, 1.0)]);
     match (["npy", "npz", "safetensors"].get(usize::from(*kind)), PictureShape::of(&shape)) {
-        (None, Some(shape)) => drop(decode_picture(Cursor::new(bytes), shape, &bounds)),
+        (None, Some(shape)) => drop(decode_picture(Cursor::new(bytes), shape, &bounds, &Limits::default())),
         (kind, _) => {
             let expected = ExpectedInput { name: "x".into(), shape, bounds: Some(bounds) };
-            let _ = decode_set(kind.copied().unwrap_or_default(), bytes, &[expected]);
+            let _ = decode_set(kind.copied().unwrap_or_default(), bytes, &[expected], &Limits::default());
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod evaluation;
 pub mod execution;
 pub mod graph;
 pub mod kernels;
+pub mod limits;
 pub mod memory;
 pub mod onnx;
 pub mod ops;

@@ -13,9 +13,10 @@ use super::pictures::{Bounds, PictureShape, bounds_of, list_pictures, read_pictu
 use super::set::{CalibrationSet, Provenance, Samples};
 use super::write::{Description, METADATA, SET_FILE};
 use crate::error::{Error, Result};
+use crate::limits::{Limits, beyond};
+use crate::memory;
+use crate::progress::Progress;
 
-/// Largest file that is read.
-const MAX_FILE: u64 = 8 << 30;
 /// Most numbers that one input may have over all samples.
 const MAX_ELEMENTS: usize = 1 << 31;
 
@@ -41,16 +42,16 @@ impl ExpectedInput {
 ///
 /// # Errors
 /// Names the file, and the input that it does not fit.
-pub fn read_set(path: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> {
+pub fn read_set(path: &Path, expected: &[ExpectedInput], limits: &Limits, progress: &dyn Progress) -> Result<CalibrationSet> {
     let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
     if !metadata.is_dir() {
-        return read_file(path, expected);
+        return read_file(path, expected, limits);
     }
     let exact = path.join(SET_FILE);
-    if exact.is_file() { read_file(&exact, expected) } else { read_folder(path, expected) }
+    if exact.is_file() { read_file(&exact, expected, limits) } else { read_folder(path, expected, limits, progress) }
 }
 
-fn read_folder(folder: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> {
+fn read_folder(folder: &Path, expected: &[ExpectedInput], limits: &Limits, progress: &dyn Progress) -> Result<CalibrationSet> {
     let fail = |reason: String| Err(Error::file(folder, reason));
     let [input] = expected else {
         return fail(format!("pictures fill one input, but the model has {}; save a .npz with one array for each", expected.len()));
@@ -61,11 +62,15 @@ fn read_folder(folder: &Path, expected: &[ExpectedInput]) -> Result<CalibrationS
     let Some(bounds) = input.bounds.as_ref().filter(|bounds| [1, shape.channels].contains(&bounds.len())) else {
         return fail(format!("the value range of input `{}` is not known; give --input-range", input.name));
     };
-    let pictures = list_pictures(folder)?;
-    if pictures.len().saturating_mul(input.sample_len()) > MAX_ELEMENTS {
-        return fail(format!("{} pictures are too many", pictures.len()));
+    let (pictures, others) = list_pictures(folder)?;
+    if others > 0 {
+        progress.warn(&format!("{}: {others} entries that are no PNG or JPEG pictures are left out", folder.display()));
     }
-    let elements = read_pictures(&pictures, shape, bounds)?;
+    let bytes = 4 * (pictures.len() as u64).saturating_mul(input.sample_len() as u64);
+    if bytes > limits.data_bytes {
+        return fail(format!("its {} pictures have {bytes} bytes as samples, {}", pictures.len(), beyond("data-bytes", limits.data_bytes)));
+    }
+    let elements = read_pictures(&pictures, shape, bounds, limits)?;
     let samples = Samples { name: input.name.clone(), shape: input.shape.clone(), elements };
     Ok(CalibrationSet { inputs: vec![samples], provenance: from_files() })
 }
@@ -74,20 +79,20 @@ fn from_files() -> Provenance {
     Provenance { source: "files".into(), version: env!("CARGO_PKG_VERSION").into(), ..Provenance::default() }
 }
 
-fn read_file(path: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> {
+fn read_file(path: &Path, expected: &[ExpectedInput], limits: &Limits) -> Result<CalibrationSet> {
     let fail = |reason: String| Error::file(path, reason);
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    decode_set(extension, &read_bytes(path)?, expected).map_err(fail)
+    decode_set(extension, &read_bytes(path, limits)?, expected, limits).map_err(fail)
 }
 
 /// Samples for `expected` out of the bytes of a file with this extension: `safetensors`, `npy` or `npz`.
 ///
 /// # Errors
 /// Says what is wrong with the bytes, or which input they do not fit.
-pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput]) -> Result<CalibrationSet, String> {
+pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput], limits: &Limits) -> Result<CalibrationSet, String> {
     let (arrays, provenance) = match extension {
         "npy" => (vec![(String::new(), read_npy(bytes)?)], from_files()),
-        "npz" => (read_npz(bytes)?, from_files()),
+        "npz" => (read_npz(bytes, limits.data_bytes)?, from_files()),
         "safetensors" => read_safetensors(bytes)?,
         _ => return Err("is not a folder, .safetensors, .npy or .npz".into()),
     };
@@ -102,14 +107,15 @@ pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput]) -> 
     Ok(CalibrationSet { inputs, provenance })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+fn read_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
     if !metadata.is_file() {
         return Err(Error::file(path, "is not a regular file"));
     }
-    if metadata.len() > MAX_FILE {
-        return Err(Error::file(path, "is larger than 8 GiB"));
+    if metadata.len() > limits.data_bytes {
+        return Err(Error::file(path, format!("has {} bytes, {}", metadata.len(), beyond("data-bytes", limits.data_bytes))));
     }
+    memory::require(metadata.len(), &format!("reading {}", path.display()))?;
     fs::read(path).map_err(|error| Error::file(path, error))
 }
 
@@ -209,6 +215,11 @@ fn map_pixels(elements: &mut [f32], shape: &[usize], bounds: &Bounds) {
 mod tests {
     use super::super::write::{Existing, write_set};
     use super::*;
+    use crate::progress::Silent;
+
+    fn read(path: &Path, expected: &[ExpectedInput]) -> Result<CalibrationSet> {
+        read_set(path, expected, &Limits::default(), &Silent)
+    }
 
     fn set() -> CalibrationSet {
         let elements = (0..2 * 3 * 4 * 5).map(|i| i as f32 / 60.0 - 1.0).collect();
@@ -233,7 +244,7 @@ mod tests {
         let set = set();
         for folder in [&one, &two] {
             write_set(&set, &[Some(vec![(-1.0, 1.0); 3])], folder, Existing::Refuse).unwrap();
-            assert_eq!(read_set(folder, &expected(&set)).unwrap(), set);
+            assert_eq!(read(folder, &expected(&set)).unwrap(), set);
         }
         for name in [SET_FILE, "picture-0000.png", "picture-0001.png"] {
             assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(two.join(name)).unwrap(), "{name}");
@@ -248,7 +259,7 @@ mod tests {
         let set = set();
         write_set(&set, &[Some(vec![(-1.0, 1.0); 3])], &folder, Existing::Refuse).unwrap();
         fs::remove_file(folder.join(SET_FILE)).unwrap();
-        let read = read_set(&folder, &expected(&set)).unwrap();
+        let read = read(&folder, &expected(&set)).unwrap();
         for (a, b) in numbers(&read).iter().zip(&numbers(&set)) {
             assert!((a - b).abs() <= 1.0 / 255.0 + 1e-6, "{a} {b}");
         }
@@ -277,19 +288,19 @@ mod tests {
             b"\x93NUMPY\x01\x00\x3a\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1)}\n\x00\x00\x80\x3f\x00\x00\x80\x3f",
         )
         .unwrap();
-        assert_eq!(read_set(&file, &[input(&[1, 1])]).unwrap().len(), 2);
-        let error = read_set(&file, &[input(&[1, 3])]).unwrap_err().to_string();
+        assert_eq!(read(&file, &[input(&[1, 1])]).unwrap().len(), 2);
+        let error = read(&file, &[input(&[1, 3])]).unwrap_err().to_string();
         assert!(error.contains("data.npy") && error.contains("`x`") && error.contains("[1, 3]"), "{error}");
         for (name, bytes) in [("a.safetensors", &b"\xff\xff\xff\xff\xff\xff\xff\xffx"[..]), ("a.npz", b"zip"), ("a.pkl", b"")] {
             fs::write(place.path().join(name), bytes).unwrap();
-            let error = read_set(&place.path().join(name), &[input(&[1, 1])]).unwrap_err().to_string();
+            let error = read(&place.path().join(name), &[input(&[1, 1])]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
         let pictures = place.path().join("pictures");
         fs::create_dir(&pictures).unwrap();
         fs::write(pictures.join("broken.png"), b"not a picture").unwrap();
         let image = ExpectedInput { name: "x".into(), shape: vec![1, 3, 2, 2], bounds: Some(vec![(0.0, 1.0); 3]) };
-        let error = read_set(&pictures, &[image]).unwrap_err().to_string();
+        let error = read(&pictures, &[image]).unwrap_err().to_string();
         assert!(error.contains("broken.png"), "{error}");
     }
 

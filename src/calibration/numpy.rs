@@ -5,10 +5,11 @@ use std::io::{Cursor, Read};
 use half::f16;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 
+use crate::limits::beyond;
+use crate::memory;
+
 /// Longest header of a `.npy` file; real ones have 128 bytes.
 const MAX_HEADER: usize = 64 << 10;
-/// Most bytes that an archive may unpack to.
-const MAX_UNPACKED: u64 = 8 << 30;
 const MAX_RANK: usize = 8;
 
 /// Numbers of one array, row-major.
@@ -25,38 +26,72 @@ pub struct Array {
 /// # Errors
 /// Says what is wrong with it.
 pub fn read_npy(file: &[u8]) -> Result<Array, String> {
+    let (Header { shape, len, descriptor, fortran_order, .. }, data) = read_header(file)?;
+    let (elements, bytes) = decode(descriptor, data, len)?;
+    let elements = if fortran_order { to_row_major(&shape, elements)? } else { elements };
+    Ok(Array { shape, elements, bytes })
+}
+
+/// What a `.npy` file says of its numbers before they come.
+struct Header<'a> {
+    shape: Vec<usize>,
+    len: usize,
+    descriptor: &'a str,
+    fortran_order: bool,
+}
+
+/// The header, and what follows it.
+fn read_header(file: &[u8]) -> Result<(Header<'_>, &[u8]), String> {
     let rest = file.strip_prefix(b"\x93NUMPY").ok_or("not a .npy file")?;
     let (header, data) = split_header(rest).ok_or("the header is cut off or too long")?;
     let header = std::str::from_utf8(header).map_err(|_| "the header is not text")?;
     let shape = parse_shape(header)?;
     let len = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size)).ok_or("the shape is too large")?;
-    let (elements, bytes) = decode(quoted_field(header, "descr")?, data, len)?;
-    let elements = match field(header, "fortran_order")? {
-        order if order.starts_with("False") => elements,
-        order if order.starts_with("True") => to_row_major(&shape, elements)?,
+    let fortran_order = match field(header, "fortran_order")? {
+        order if order.starts_with("False") => false,
+        order if order.starts_with("True") => true,
         _ => return Err("the header has no memory order".into()),
     };
-    Ok(Array { shape, elements, bytes })
+    Ok((Header { shape, len, descriptor: quoted_field(header, "descr")?, fortran_order }, data))
 }
 
-/// Reads every array of a `.npz` archive, by name.
+/// Reads every array of a `.npz` archive, by name, if all of them have no more than `most` bytes.
 ///
 /// # Errors
 /// Names the member that cannot be read.
-pub fn read_npz(file: &[u8]) -> Result<Vec<(String, Array)>, String> {
+pub fn read_npz(file: &[u8], most: u64) -> Result<Vec<(String, Array)>, String> {
     let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(|error| format!("not a .npz archive: {error}"))?;
-    let mut left = MAX_UNPACKED;
+    let mut left = most;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|error| error.to_string())?;
         let name = member.name().to_string();
         let Some(name) = name.strip_suffix(".npy").map(str::to_string) else { continue };
-        let mut unpacked = Vec::new();
-        member.by_ref().take(left + 1).read_to_end(&mut unpacked).map_err(|error| format!("member `{name}`: {error}"))?;
-        left = left.checked_sub(unpacked.len() as u64).ok_or("unpacks to more than 8 GiB")?;
-        arrays.push((name.clone(), read_npy(&unpacked).map_err(|reason| format!("member `{name}`: {reason}"))?));
+        let fail = |reason: String| format!("member `{name}`: {reason}");
+        let unpacked = unpack(&mut member, left).map_err(fail)?;
+        left = left.saturating_sub(unpacked.len() as u64);
+        arrays.push((name.clone(), read_npy(&unpacked).map_err(fail)?));
     }
     Ok(arrays)
+}
+
+/// The bytes of a member whose header and size agree: those of a bomb are not unpacked.
+fn unpack(member: &mut impl Read, left: u64) -> Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let mut read = |most: u64, unpacked: &mut Vec<u8>| member.by_ref().take(most).read_to_end(unpacked).map_err(|error| error.to_string());
+    read(MAX_HEADER as u64, &mut unpacked)?;
+    let (header, data) = read_header(&unpacked)?;
+    let size = element_size(header.descriptor)?;
+    let wanted = (header.len as u64).checked_mul(size as u64).ok_or("the shape is too large")?;
+    let wanted = wanted.saturating_add((unpacked.len() - data.len()) as u64);
+    if wanted > left {
+        return Err(format!("with it the data has {} bytes", beyond("data-bytes", left)));
+    }
+    memory::require(wanted.saturating_add(4 * header.len as u64), "unpacking it").map_err(|error| error.to_string())?;
+    let rest = wanted.saturating_sub(unpacked.len() as u64);
+    // One byte more tells of data that the header does not.
+    read(rest.saturating_add(1), &mut unpacked)?;
+    Ok(unpacked)
 }
 
 fn split_header(rest: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -92,16 +127,27 @@ fn parse_shape(header: &str) -> Result<Vec<usize>, String> {
     if shape.len() > MAX_RANK { Err(wrong()) } else { Ok(shape) }
 }
 
+/// Bytes of one element.
+fn element_size(descriptor: &str) -> Result<usize, String> {
+    match descriptor.get(1..) {
+        Some("f4") => Ok(4),
+        Some("f8") => Ok(8),
+        Some("f2") => Ok(2),
+        Some("u1") => Ok(1),
+        Some(kind) if kind.starts_with('O') => Err("holds pickled objects, which are never read".into()),
+        _ => Err(format!("elements of type `{descriptor}` are not supported; save float32, float64 or uint8")),
+    }
+}
+
 fn decode(descriptor: &str, data: &[u8], len: usize) -> Result<(Vec<f32>, bool), String> {
+    element_size(descriptor)?;
     let (order, kind) = descriptor.split_at_checked(1).unwrap_or(("", ""));
     let big = order == ">";
     let elements = match kind {
         "f4" => numbers(data, len, big, f32::from_le_bytes)?,
         "f8" => numbers(data, len, big, |bytes| f64::from_le_bytes(bytes) as f32)?,
         "f2" => numbers(data, len, big, |bytes| f16::from_le_bytes(bytes).to_f32())?,
-        "u1" => numbers(data, len, big, |[byte]| f32::from(byte))?,
-        kind if kind.starts_with('O') => return Err("holds pickled objects, which are never read".into()),
-        _ => return Err(format!("elements of type `{descriptor}` are not supported; save float32, float64 or uint8")),
+        _ => numbers(data, len, big, |[byte]| f32::from(byte))?,
     };
     Ok((elements, kind == "u1"))
 }
@@ -186,6 +232,6 @@ mod tests {
 
     #[test]
     fn refuses_archives_that_are_none() {
-        assert!(read_npz(b"not a zip").unwrap_err().contains("not a .npz"));
+        assert!(read_npz(b"not a zip", 1 << 20).unwrap_err().contains("not a .npz"));
     }
 }

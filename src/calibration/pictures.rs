@@ -12,11 +12,10 @@ use rayon::prelude::*;
 use super::elements::Elements;
 use super::set::Samples;
 use crate::error::{Error, Result};
+use crate::limits;
 
-/// Longest side of a picture that is decoded.
-const MAX_SIDE: u32 = 16_384;
-/// Most memory that decoding one picture may take.
-const MAX_DECODED: u64 = 512 << 20;
+/// Bytes of one pixel while a picture is decoded, at most: four channels of 16 bits.
+const MAX_PIXEL: u64 = 8;
 
 /// Pictures that are in memory together.
 const AT_ONCE: usize = 64;
@@ -59,20 +58,22 @@ impl PictureShape {
     }
 }
 
-/// The pictures of `folder` by name.
+/// The pictures of `folder` by name, and how many other entries it has.
 ///
 /// # Errors
 /// If the folder cannot be read or holds no picture.
-pub fn list_pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn list_pictures(folder: &Path) -> Result<(Vec<PathBuf>, usize)> {
     let entries = fs::read_dir(folder).map_err(|error| Error::file(folder, error))?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>();
     let mut pictures: Vec<PathBuf> = paths.map_err(|error| Error::file(folder, error))?;
+    let all = pictures.len();
     pictures.retain(|path| is_picture(path) && path.is_file());
     pictures.sort();
     if pictures.is_empty() {
         return Err(Error::file(folder, "holds no PNG or JPEG pictures and no set.safetensors"));
     }
-    Ok(pictures)
+    let others = all - pictures.len();
+    Ok((pictures, others))
 }
 
 fn is_picture(path: &Path) -> bool {
@@ -85,10 +86,10 @@ fn is_picture(path: &Path) -> bool {
 ///
 /// # Errors
 /// Names the picture that cannot be decoded.
-pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds) -> Result<Elements> {
+pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds, limits: &limits::Limits) -> Result<Elements> {
     let mut elements = Elements::zeros(shape.channels * shape.area(), pictures.len())?;
     for (group, paths) in pictures.chunks(AT_ONCE).enumerate() {
-        let decoded: Vec<Result<Vec<f32>>> = paths.par_iter().map(|path| read_picture(path, shape, bounds)).collect();
+        let decoded: Vec<Result<Vec<f32>>> = paths.par_iter().map(|path| read_picture(path, shape, bounds, limits)).collect();
         for (index, picture) in decoded.into_iter().enumerate() {
             elements.write(group * AT_ONCE + index, &picture?)?;
         }
@@ -96,26 +97,43 @@ pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds)
     Ok(elements)
 }
 
-fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds) -> Result<Vec<f32>> {
-    let fail = |error: ImageError| Error::file(path, error);
-    let file = BufReader::new(fs::File::open(path).map_err(|error| Error::file(path, error))?);
-    decode_picture(file, shape, bounds).map_err(fail)
+fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds, limits: &limits::Limits) -> Result<Vec<f32>> {
+    let file = fs::File::open(path).map_err(|error| Error::file(path, error))?;
+    decode_picture(BufReader::new(file), shape, bounds, limits).map_err(|reason| Error::file(path, reason))
 }
 
 /// A PNG or JPEG picture as one sample of `shape`.
 ///
 /// # Errors
-/// If it is none, or decoding it would take too much.
-pub fn decode_picture(file: impl BufRead + Seek, shape: PictureShape, bounds: &Bounds) -> ImageResult<Vec<f32>> {
-    let mut reader = ImageReader::new(file).with_guessed_format()?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED);
-    reader.limits(limits);
-    let picture = fit(reader.decode()?, shape);
+/// If it is none, or larger than `limits`.
+pub fn decode_picture(
+    mut file: impl BufRead + Seek,
+    shape: PictureShape,
+    bounds: &Bounds,
+    limits: &limits::Limits,
+) -> Result<Vec<f32>, String> {
+    let text = |error: ImageError| error.to_string();
+    let (width, height) = open(&mut file).and_then(ImageReader::into_dimensions).map_err(text)?;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.picture_pixels {
+        return Err(format!("has {pixels} pixels, {}", limits::beyond("picture-pixels", limits.picture_pixels)));
+    }
+    let mut reader = open(&mut file).map_err(text)?;
+    let mut of_decoder = Limits::default();
+    of_decoder.max_alloc = Some(limits.picture_pixels.saturating_mul(MAX_PIXEL));
+    reader.limits(of_decoder);
+    Ok(to_sample(reader.decode().map_err(text)?, shape, bounds))
+}
+
+fn open<R: BufRead + Seek>(file: &mut R) -> ImageResult<ImageReader<&mut R>> {
+    file.rewind()?;
+    Ok(ImageReader::new(file).with_guessed_format()?)
+}
+
+fn to_sample(picture: DynamicImage, shape: PictureShape, bounds: &Bounds) -> Vec<f32> {
+    let picture = fit(picture, shape);
     let pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
-    Ok(normalize(&pixels, shape, bounds))
+    normalize(&pixels, shape, bounds)
 }
 
 fn fit(picture: DynamicImage, shape: PictureShape) -> DynamicImage {

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::method::MethodArguments;
 use crate::error::Error;
 use crate::kernels::Isa;
+use crate::limits::{self, Limits};
 use crate::synthesis::input_range::InputRange;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,13 +37,48 @@ pub struct GlobalArguments {
     /// Number of threads [default: all cores]; the result does not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Most memory to take, as in 512M or 2G: samples and activations are held within it, or the work is refused before it
+    /// Most memory to take, as in 512M or 2Gi: samples and activations are held within it, or the work is refused before it
     /// begins; the result does not depend on it [default: what the system has or allows]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = limits::parse_amount)]
     pub max_memory: Option<u64>,
     /// Instruction set: auto, portable, avx2 or avx512; results differ in the last bits between sets
     #[arg(long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
     pub isa: Isa,
+    #[arg(long = "limit", global = true, value_name = "NAME=VALUE", value_parser = LimitSetting::from_str, help = limit_help())]
+    pub limits: Vec<LimitSetting>,
+}
+
+impl GlobalArguments {
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for LimitSetting { name, value } in &self.limits {
+            // The name was found when the flag was read.
+            let _ = limits.set(name, *value);
+        }
+        limits
+    }
+}
+
+fn limit_help() -> String {
+    format!("What a file may ask for before it is refused, as in --limit file-bytes=4G; may be repeated:{}", limits::listing())
+}
+
+/// A limit that the user sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitSetting {
+    pub name: String,
+    pub value: u64,
+}
+
+impl FromStr for LimitSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in nodes=2M")?;
+        let value = limits::parse_amount(value)?;
+        Limits::default().set(name, value)?;
+        Ok(LimitSetting { name: name.to_string(), value })
+    }
 }
 
 /// What is made of a model's inputs: the same flags for every command that synthesizes.
@@ -72,6 +108,9 @@ pub struct ImageArguments {
     /// Where randomness starts; the same seed gives the same bytes [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Refuse a model without BatchNormalization, for which images say less
+    #[arg(long)]
+    pub require_bn: bool,
     #[command(flatten)]
     pub method: MethodArguments,
 }
@@ -107,6 +146,7 @@ impl ImageArguments {
             images: self.images.or(recipe.images),
             steps: self.steps.or(recipe.steps),
             seed: self.seed.or(recipe.seed),
+            require_bn: self.require_bn || recipe.require_bn,
             method: self.method.or(&recipe.method),
         }
     }
@@ -118,24 +158,6 @@ pub fn count_parser(least: usize, most: usize) -> impl Fn(&str) -> Result<usize,
         Ok(count) if (least..=most).contains(&count) => Ok(count),
         _ => Err(format!("expected a whole number from {least} to {most}")),
     }
-}
-
-/// A number of bytes: `1048576`, `1024K`, `1M`, `2.5G`.
-///
-/// # Errors
-/// If `text` is none.
-pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a number of bytes, as in 512M or 2G".to_string();
-    let (digits, unit) = match text.trim_end_matches(['B', 'b']).to_ascii_uppercase() {
-        text if text.ends_with('K') => (text, 10),
-        text if text.ends_with('M') => (text, 20),
-        text if text.ends_with('G') => (text, 30),
-        text if text.ends_with('T') => (text, 40),
-        text => (text, 0),
-    };
-    let number: f64 = digits.trim_end_matches(['K', 'M', 'G', 'T']).parse().map_err(|_| wrong())?;
-    let bytes = number * f64::from(1u32 << 10).powi(unit / 10);
-    if bytes >= 1.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
 /// A clap parser of finite numbers within `least..=most`.
@@ -192,16 +214,6 @@ mod tests {
         assert_eq!(parse("x:0=1,49").map(|input| input.shape), Ok(vec![1, 49]));
         for text in ["", "=1", "x", "x=", "x=0", "x=-1", "x=1xy", "x=99999999999x99999999999", "x=1x1x1x1x1x1x1x1x1"] {
             assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn bytes_have_units() {
-        for (text, bytes) in [("1", 1), ("512M", 512 << 20), ("1.5k", 1536), ("2GB", 2 << 30), ("1T", 1 << 40)] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "M", "-1", "0", "nan", "inf", "1e30", "1 M", "1MM2"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ static PLACE: Mutex<Option<String>> = Mutex::new(None);
 /// Keeps panics quiet unless RUST_BACKTRACE asks for them. The last place is remembered; an engine that panics is caught
 /// where it is used.
 pub fn silence() {
-    if std::env::var_os("RUST_BACKTRACE").is_none() {
+    if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
         panic::set_hook(Box::new(remember));
     }
 }

@@ -35,7 +35,7 @@ pub struct InspectArguments {
 
 pub fn run(arguments: &InspectArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
-    let report = work::inspect(&arguments.model, &context.terminal)?;
+    let report = work::inspect(&arguments.model, &context.limits, &context.terminal)?;
     if context.json {
         print_json(&report)?
     } else {

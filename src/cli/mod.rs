@@ -1,5 +1,6 @@
 //! The program: flags in, exit code out. The only place that prints or knows a terminal.
 
+mod admission;
 mod arguments;
 mod check;
 mod compare;
@@ -28,6 +29,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::evaluation::SCHEMA;
+use crate::limits::Limits;
 use crate::memory;
 use arguments::GlobalArguments;
 use terminal::Terminal;
@@ -77,6 +79,7 @@ struct Context {
     terminal: Terminal,
     execution: crate::execution::Config,
     json: bool,
+    limits: Limits,
 }
 
 /// Runs the program on the arguments of the process.
@@ -111,6 +114,7 @@ fn run() -> u8 {
         terminal: Terminal::new(&arguments.global),
         execution: crate::execution::Config { isa: arguments.global.isa },
         json: arguments.global.json,
+        limits: arguments.global.limits(),
     };
     match start(&arguments).and_then(|()| dispatch(&arguments.command, &context)) {
         Ok(Outcome::Done) => 0,

@@ -1,12 +1,14 @@
 //! Results: whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+use crate::onnx::Encoded;
 
 /// Checks before the work begins that `output` can be written, will not replace anything unasked, and is none of `inputs`.
 ///
@@ -19,6 +21,9 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
     }
     if !parent.is_dir() {
         return Err(Error::file(parent, "there is no such folder to write into"));
+    }
+    if fs::symlink_metadata(output).is_ok_and(|there| !there.is_file() && !there.is_symlink()) {
+        return Err(Error::file(output, "is a device, a pipe or a socket, which is never replaced; give the name of a file"));
     }
     if let Ok(place) = fs::canonicalize(output)
         && inputs.iter().any(|input| fs::canonicalize(input).is_ok_and(|input| input == place))
@@ -36,30 +41,85 @@ pub fn check_output(output: &Path, inputs: &[&Path], force: bool) -> Result<()> 
 /// # Errors
 /// If it cannot be written, or is there already and `force` is not given.
 pub fn write_file(output: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    let written = match unnamed::create(&parent_of(output)) {
-        Some(file) => fill(&file, bytes).and_then(|()| unnamed::place(&file, output, force)),
-        None => write_named(output, bytes, force),
+    Fresh::new(output, |mut file| file.write_all(bytes))?.place(output, force)
+}
+
+/// Writes a model and, where it has one, its other file. Both are whole before the first is moved into place.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_model(output: &Path, encoded: &Encoded, force: bool) -> Result<()> {
+    let model = Fresh::new(output, |mut file| file.write_all(&encoded.model))?;
+    if encoded.external.is_empty() {
+        return model.place(output, force);
+    }
+    let other = data_path(output);
+    let write = |mut file: &File| {
+        encoded.external.iter().try_for_each(|(offset, bytes)| {
+            file.seek(SeekFrom::Start(*offset))?;
+            file.write_all(bytes)
+        })
     };
-    written.map_err(|error| if error.kind() == ErrorKind::AlreadyExists { exists(output) } else { Error::file(output, error) })
+    let data = Fresh::new(&other, write)?;
+    if !force && fs::symlink_metadata(output).is_ok() {
+        return Err(exists(output));
+    }
+    data.place(&other, force)?;
+    model.place(output, force)
 }
 
-fn fill(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Where the tensors of a model go that do not stand in the model itself.
+pub fn data_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_os_string();
+    name.push(".data");
+    output.with_file_name(name)
 }
 
-fn write_named(output: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
+/// A whole file that is not in its place yet.
+enum Fresh {
+    /// Nothing of it is left when the process is killed.
+    Unnamed(File),
+    Named(NamedTempFile),
+}
+
+impl Fresh {
+    /// A file beside `output` that `write` has filled.
+    fn new(output: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> Result<Self> {
+        let fill = || {
+            let fresh = match unnamed::create(&parent_of(output)) {
+                Some(file) => Fresh::Unnamed(file),
+                None => Fresh::Named(named(&parent_of(output))?),
+            };
+            let file = match &fresh {
+                Fresh::Unnamed(file) => file,
+                Fresh::Named(file) => file.as_file(),
+            };
+            write(file)?;
+            file.sync_all()?;
+            Ok(fresh)
+        };
+        fill().map_err(|error: io::Error| Error::file(output, error))
+    }
+
+    fn place(self, output: &Path, force: bool) -> Result<()> {
+        let placed = match self {
+            Fresh::Unnamed(file) => unnamed::place(&file, output, force),
+            Fresh::Named(file) if force => file.persist(output).map(drop).map_err(|error| error.error),
+            Fresh::Named(file) => file.persist_noclobber(output).map(drop).map_err(|error| error.error),
+        };
+        placed.map_err(|error| if error.kind() == ErrorKind::AlreadyExists { exists(output) } else { Error::file(output, error) })
+    }
+}
+
+fn named(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".zeroq-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(parent_of(output))?;
-    fill(file.as_file(), bytes)?;
-    let moved = if force { file.persist(output) } else { file.persist_noclobber(output) };
-    moved.map(drop).map_err(|error| error.error)
+    builder.tempfile_in(folder)
 }
 
-/// Files that a killed process does not leave behind.
+/// Files without a name.
 #[cfg(target_os = "linux")]
 mod unnamed {
     use std::fs::File;
@@ -83,7 +143,6 @@ mod unnamed {
             linked => return linked,
         }
         // A link replaces nothing; a name does, for which the file needs one, for a moment.
-
         let beside: PathBuf = output.with_file_name(format!(".zeroq-{}", std::process::id()));
         link(&beside)?;
         std::fs::rename(&beside, output).inspect_err(|_| drop(std::fs::remove_file(&beside)))

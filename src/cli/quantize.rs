@@ -10,7 +10,7 @@ use super::arguments::{Flag, ImageArguments, InputShape, choice_parser, first_sa
 use super::check::{CheckArguments, describe_check};
 use super::corrections::CorrectionArguments;
 use super::mixed::{MixedArguments, describe_mixed};
-use super::output::{check_output, print, print_json, to_json, write_file};
+use super::output::{check_output, data_path, print, print_json, to_json, write_file, write_model};
 use super::resume::ResumeArguments;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
@@ -20,6 +20,7 @@ use crate::calibration::{RangeSource, observers};
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, FileReport, QuantizeReport};
+use crate::limits::Limits;
 use crate::pipeline::{self, Checking, Mixed, Tuning};
 use crate::progress::Progress;
 use crate::quantization::{Objective, Width, Widths, targets};
@@ -169,6 +170,10 @@ pub struct QuantizeArguments {
     /// Make inputs and outputs 16-bit too; with --precision fp16
     #[arg(long)]
     pub fp16_io: bool,
+    /// Write large tensors into a file of their own beside the output, which is called as the output with .data behind it; done
+    /// anyway where one file would have 2 GiB
+    #[arg(long)]
+    pub external_data: bool,
     /// Accept a model that is quantized in parts already
     #[arg(long)]
     pub requantize: bool,
@@ -208,7 +213,10 @@ pub struct QuantizeRequest {
     pub fp16_io: bool,
     pub requantize: bool,
     pub resume: bool,
+    pub require_bn: bool,
+    pub external_data: bool,
     pub execution: crate::execution::Config,
+    pub limits: Limits,
 }
 
 impl QuantizeRequest {
@@ -270,7 +278,10 @@ impl QuantizeArguments {
             fp16_io: self.fp16_io,
             requantize: self.requantize,
             resume: self.resume.resume,
+            require_bn: images.require_bn,
+            external_data: self.external_data,
             execution: context.execution,
+            limits: context.limits,
         })
     }
 
@@ -319,6 +330,9 @@ impl QuantizeArguments {
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;
+        if self.external_data {
+            check_output(&data_path(&self.output), &inputs, self.force)?;
+        }
         match &self.report {
             Some(report) if *report == self.output => Err(Error::Usage("--report and --output name the same file".into())),
             Some(report) => check_output(report, &inputs, self.force),
@@ -334,7 +348,7 @@ pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> 
     let (model, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
     context.terminal.check()?;
     report.output = FileReport::new(&arguments.output, &model);
-    write_file(&arguments.output, &model, arguments.force)?;
+    write_model(&arguments.output, &model, arguments.force)?;
     if let Some(path) = &arguments.report {
         write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
     }

@@ -20,6 +20,9 @@ pub const RECIPES: [(&str, &str); 9] = [
     ("dead-leaves", include_str!("../../calibration/dead-leaves.recipe")),
 ];
 
+/// Bytes of the longest recipe that is read.
+const LONGEST: u64 = 1 << 20;
+
 /// What a recipe may say.
 #[derive(Parser, Debug)]
 #[command(name = "recipe", no_binary_name = true, disable_help_flag = true)]
@@ -61,22 +64,30 @@ fn read(asked: &str) -> Result<(String, String)> {
         return Ok((name.to_string(), text.to_string()));
     }
     let path = Path::new(asked);
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let neither = |error: std::io::Error| {
         let names: Vec<&str> = RECIPES.iter().map(|(name, _)| *name).collect();
         Error::Usage(format!("--recipe {asked}: neither a file ({error}) nor one of {}", names.join(", ")))
-    })?;
+    };
+    let metadata = std::fs::metadata(path).map_err(neither)?;
+    if !metadata.is_file() || metadata.len() > LONGEST {
+        return Err(Error::file(path, "is not a regular file of at most 1 MiB, as recipes are"));
+    }
+    let text = std::fs::read_to_string(path).map_err(neither)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok((name, text))
 }
 
 fn parse(name: &str, text: &str) -> Result<ImageArguments> {
     let lines = text.lines().map(|line| line.split_once('#').map_or(line, |(flags, _)| flags).trim());
-    let flags = lines.filter(|line| !line.is_empty()).flat_map(|line| line.splitn(2, char::is_whitespace)).map(str::trim);
     let wrong = |reason: String| Error::Usage(format!("recipe `{name}`: {reason}"));
-    let parsed = Lines::try_parse_from(flags).map_err(|error| {
+    let first_line = |error: clap::Error| {
         let text = error.to_string();
-        wrong(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string())
-    })?;
+        text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string()
+    };
+    for (index, line) in lines.clone().enumerate() {
+        Lines::try_parse_from(flags_of(line)).map_err(|error| wrong(format!("line {}: {}", index + 1, first_line(error))))?;
+    }
+    let parsed = Lines::try_parse_from(lines.flat_map(flags_of)).map_err(|error| wrong(first_line(error)))?;
     if parsed.images.recipe.is_some() {
         return Err(wrong("a recipe cannot name another".to_string()));
     }
@@ -84,6 +95,11 @@ fn parse(name: &str, text: &str) -> Result<ImageArguments> {
         return Err(wrong("--stats-from goes with a model, not with a recipe".to_string()));
     }
     Ok(parsed.images)
+}
+
+/// A flag and its value.
+fn flags_of(line: &str) -> impl Iterator<Item = &str> {
+    line.splitn(2, char::is_whitespace).map(str::trim).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]

@@ -92,7 +92,10 @@ impl SensitivityArguments {
             fp16_io: false,
             requantize: false,
             resume: false,
+            require_bn: images.require_bn,
+            external_data: false,
             execution: context.execution,
+            limits: context.limits,
         })
     }
 }

@@ -1,7 +1,10 @@
 //! Being asked to stop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+#[cfg(unix)]
+use signal_hook::consts::SIGXFSZ;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::error::{Error, Result};
@@ -16,6 +19,8 @@ static RECEIVED: AtomicI32 = AtomicI32::new(0);
 #[cfg(unix)]
 pub fn listen() -> Result<()> {
     let fail = |error: std::io::Error| Error::Internal(format!("cannot listen for signals: {error}"));
+    // A file that may not grow then fails to be written, which is told of, instead of ending the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(fail)?;
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
     let wait = move || {
         for signal in signals.forever() {

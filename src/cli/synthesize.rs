@@ -12,6 +12,7 @@ use super::{Context, Outcome, recipe, work};
 use crate::calibration::{Existing, check_folder, write_set};
 use crate::error::Result;
 use crate::evaluation::SynthesizeReport;
+use crate::limits::Limits;
 use crate::progress::Progress;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::method::Method;
@@ -56,7 +57,9 @@ pub struct SynthesizeRequest {
     pub steps: Option<usize>,
     pub seed: u64,
     pub method: Method,
+    pub require_bn: bool,
     pub execution: crate::execution::Config,
+    pub limits: Limits,
 }
 
 impl SynthesizeRequest {
@@ -73,7 +76,9 @@ impl SynthesizeRequest {
             images: images.images,
             steps: images.steps,
             seed: images.seed.unwrap_or(0),
+            require_bn: images.require_bn,
             execution: context.execution,
+            limits: context.limits,
         })
     }
 }

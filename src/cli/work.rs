@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::admission::{refuse_quantized, require_batch_normalization};
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
+use super::output::data_path;
 use super::quantize::{Precision, QuantizeRequest};
 use super::resume::Run;
 use super::synthesize::SynthesizeRequest;
@@ -16,7 +18,8 @@ use crate::evaluation::{
 };
 use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
-use crate::onnx::{self, Model};
+use crate::limits::Limits;
+use crate::onnx::{self, Encoded, Model, Placement};
 use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample};
 use crate::pipeline::{self, Budget, Quantized, Wishes};
 use crate::progress::{Progress, Silent};
@@ -38,8 +41,8 @@ pub fn check_model(path: &Path) -> Result<()> {
 }
 
 /// Reads a model and tells what its reader has to say.
-fn load(path: &Path, progress: &dyn Progress) -> Result<Model> {
-    let model = onnx::load(path, &onnx::Limits::default())?;
+fn load(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Model> {
+    let model = onnx::load(path, limits)?;
     tell(&model, progress);
     Ok(model)
 }
@@ -53,15 +56,15 @@ fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// The bytes of the quantized model, and what was done. `output` is where they will go.
+/// The quantized model as its files have it, and what was done. `output` is where they will go.
 ///
 /// # Errors
 /// If the model cannot be quantized.
-pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Vec<u8>, QuantizeReport)> {
+pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Encoded, QuantizeReport)> {
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, Some(output), &stopwatch)?;
     let mut config = request.config()?;
-    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &request.limits, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let settings = QuantizeRequest { model: PathBuf::new(), calibration: None, stats_from: None, ..request.clone() };
     let run = Run { request: &settings, model: &original, sibling: config.statistics_from.as_ref(), given: given.as_ref() };
@@ -72,15 +75,17 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         _ => pipeline::quantize(&original, given, &config, progress)?,
     };
     stopwatch.begin("write and compare", 0);
-    let bytes = onnx::to_bytes(&work.model)?;
-    let comparison = compare_result(&original, &work, &bytes, request, &stopwatch)?;
+    let placement = if request.external_data { Placement::External } else { Placement::AsNeeded };
+    let location = data_path(output).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let encoded = onnx::encode(&work.model, &location, placement)?;
+    let comparison = compare_result(&original, &work, &encoded, request, &stopwatch)?;
     stopwatch.end();
     let report = QuantizeReport {
         schema: SCHEMA,
         command: "quantize",
         version: VERSION,
         model: file_report(&original),
-        output: FileReport::new(output, &bytes),
+        output: FileReport::new(output, &encoded),
         precision: request.precision.name().into(),
         target: request.target.clone(),
         input_range: range_names(&work.inputs),
@@ -96,15 +101,21 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
     };
-    Ok((bytes, report))
+    Ok((encoded, report))
 }
 
 /// Reads a model to quantize, with the shapes that the user names.
 fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn Progress) -> Result<Model> {
-    let mut original = onnx::load(&request.model, &onnx::Limits::default())?;
+    let mut original = onnx::load(&request.model, &request.limits)?;
     refuse_quantized(&original, request)?;
     tell(&original, progress);
-    output.map_or(Ok(()), |output| onnx::check_output(&original, output, true))?;
+    if let Some(output) = output {
+        onnx::check_output(&original, output, true)?;
+        onnx::refuse_input(&original, &data_path(output))?;
+    }
+    if request.require_bn && request.stats_from.is_none() {
+        require_batch_normalization(&original.graph)?;
+    }
     bind(&mut original.graph, &request.shapes, progress)?;
     Ok(original)
 }
@@ -117,7 +128,7 @@ pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, None, &stopwatch)?;
     let mut config = request.config()?;
-    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &stopwatch)?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &request.limits, &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let profile = pipeline::profile(&original, given, &config, &stopwatch)?;
     Ok(SensitivityReport {
@@ -133,18 +144,6 @@ pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result
     })
 }
 
-fn refuse_quantized(model: &Model, request: &QuantizeRequest) -> Result<()> {
-    let nodes = model.quantized_nodes();
-    if nodes.is_empty() || request.requantize {
-        return Ok(());
-    }
-    let shown = nodes.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    Err(Error::Usage(format!(
-        "the model is already quantized: {} nodes such as {shown}; start from the float model, or pass --requantize to quantize the rest",
-        nodes.len()
-    )))
-}
-
 fn given_samples(
     original: &Model,
     request: &QuantizeRequest,
@@ -153,19 +152,22 @@ fn given_samples(
 ) -> Result<Option<CalibrationSet>> {
     let Some(path) = &request.calibration else { return Ok(None) };
     let expected = expected_inputs(original, path, &request.input_range, config.execution, progress)?;
-    read_set(path, &expected).map(Some)
+    read_set(path, &expected, &request.limits, progress).map(Some)
 }
 
 /// A result that no engine can compare is still a result.
 fn compare_result(
     original: &Model,
     work: &Quantized,
-    bytes: &[u8],
+    encoded: &Encoded,
     request: &QuantizeRequest,
     progress: &dyn Progress,
 ) -> Result<Option<evaluation::Comparison>> {
     let original_bytes = read_again(original)?;
     let reference = Subject { label: "original", bytes: &original_bytes, path: Some(&original.path), graph: &original.graph };
+    // Runtimes open bytes in memory: those of two files only where one could hold them.
+    let whole = if encoded.external.is_empty() { None } else { Some(onnx::to_bytes(&work.model).unwrap_or_default()) };
+    let bytes = whole.as_deref().unwrap_or(&encoded.model);
     let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
     let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred };
     match evaluation::compare(&reference, &candidate, &work.held_out, &options) {
@@ -201,7 +203,7 @@ pub fn synthesize(
     progress: &dyn Progress,
 ) -> Result<(CalibrationSet, Vec<Option<Bounds>>, SynthesizeReport)> {
     let stopwatch = Stopwatch::new(progress);
-    let model = load(&request.model, &stopwatch)?;
+    let model = load(&request.model, &request.limits, &stopwatch)?;
     let (synthesis, assessment) = synthesize_for(&model, request, output, &stopwatch)?;
     let bounds = synthesis.inputs.iter().map(|input| Some(input.range.channels.clone())).collect();
     let report = SynthesizeReport {
@@ -230,6 +232,9 @@ fn synthesize_for(
     progress: &dyn Progress,
 ) -> Result<(Synthesis, Assessment)> {
     let mut graph = model.graph.clone();
+    if request.require_bn && request.stats_from.is_none() {
+        require_batch_normalization(&graph)?;
+    }
     bind(&mut graph, &request.shapes, progress)?;
     simplify(&mut graph)?;
     let wishes = Wishes { samples: request.images, steps: request.steps };
@@ -239,7 +244,7 @@ fn synthesize_for(
         execution: request.execution,
         ..Budget::of(macs(&single_sample(&graph)?)).synthesis(wishes, &request.method)
     };
-    let sibling = sibling(request.stats_from.as_deref(), &graph, progress)?;
+    let sibling = sibling(request.stats_from.as_deref(), &graph, &request.limits, progress)?;
     let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);
     let settings = SynthesizeRequest { model: PathBuf::new(), stats_from: None, ..request.clone() };
     let run = Run { request: &settings, model, sibling: sibling.as_ref(), given: None };
@@ -252,9 +257,9 @@ fn synthesize_for(
 }
 
 /// The network at `path` as one to take statistics from for `model`, whose input sizes are known as far as they will be.
-fn sibling(path: Option<&Path>, model: &Graph, progress: &dyn Progress) -> Result<Option<Sibling>> {
+fn sibling(path: Option<&Path>, model: &Graph, limits: &Limits, progress: &dyn Progress) -> Result<Option<Sibling>> {
     let Some(path) = path else { return Ok(None) };
-    let other = load(path, progress)?;
+    let other = load(path, limits, progress)?;
     Sibling::new(other.graph, other.sha256, model).map(Some)
 }
 
@@ -276,9 +281,9 @@ fn by_name(shapes: &[InputShape]) -> BTreeMap<String, Vec<usize>> {
 ///
 /// # Errors
 /// If the file is no model.
-pub fn inspect(path: &Path, progress: &dyn Progress) -> Result<InspectReport> {
+pub fn inspect(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<InspectReport> {
     let stopwatch = Stopwatch::new(progress);
-    let model = load(path, &stopwatch)?;
+    let model = load(path, limits, &stopwatch)?;
     let [usual, ..] = targets::all();
     let target = model.metadata("zeroq.target").and_then(targets::find).unwrap_or(usual);
     Ok(InspectReport {
@@ -290,14 +295,15 @@ pub fn inspect(path: &Path, progress: &dyn Progress) -> Result<InspectReport> {
         ir_version: model.ir_version,
         producer: model.producer(),
         provenance: model.metadata_of("zeroq."),
-        anatomy: dissect(&model.graph, &shaped(&model.graph), &target),
+        anatomy: dissect(&model.graph, &shaped(&model.graph, &stopwatch), &target),
         warnings: stopwatch.warnings(),
     })
 }
 
 /// A copy with all shapes that can be told.
-fn shaped(graph: &Graph) -> Graph {
-    single_sample(graph).unwrap_or_else(|_| {
+fn shaped(graph: &Graph, progress: &dyn Progress) -> Graph {
+    single_sample(graph).unwrap_or_else(|error| {
+        progress.warn(&format!("not all shapes can be told, and the model cannot be quantized as it is: {error}"));
         let mut copy = graph.clone();
         // What could be told before the node that refuses stays.
         let _ = infer_shapes(&mut copy);
@@ -311,8 +317,8 @@ fn shaped(graph: &Graph) -> Graph {
 /// If one is no model, or no engine runs both.
 pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<CompareReport> {
     let stopwatch = Stopwatch::new(progress);
-    let mut reference = load(&request.reference.model, &stopwatch)?;
-    let candidate = load(&request.candidate, &stopwatch)?;
+    let mut reference = load(&request.reference.model, &request.reference.limits, &stopwatch)?;
+    let candidate = load(&request.candidate, &request.reference.limits, &stopwatch)?;
     let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
     bind(&mut reference.graph, &request.reference.shapes, &stopwatch)?;
@@ -335,14 +341,14 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
 }
 
 fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<CalibrationSet> {
-    let SynthesizeRequest { images, input_range, shapes, execution, .. } = &request.reference;
+    let SynthesizeRequest { images, input_range, shapes, execution, limits, .. } = &request.reference;
     let Some(path) = &request.data else {
         let images = Some(images.unwrap_or(COMPARED_IMAGES));
         return Ok(synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, None, progress)?.0.set);
     };
     let mut model = model.clone();
     bind(&mut model.graph, shapes, progress)?;
-    let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?)?;
+    let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?, limits, progress)?;
     Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }
 

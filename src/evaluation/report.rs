@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::latency::Trial;
 use crate::calibration::Provenance;
 use crate::memory;
+use crate::onnx::Encoded;
 use crate::synthesis::Assessment;
 
 /// Version of the JSON values: raised when a field changes its meaning or goes away.
@@ -21,8 +22,9 @@ pub struct FileReport {
 }
 
 impl FileReport {
-    pub fn new(path: &Path, bytes: &[u8]) -> Self {
-        FileReport { path: path.to_string_lossy().into_owned(), bytes: bytes.len() as u64, sha256: sha256(bytes) }
+    /// Bytes count in both files, the digest is that of the first.
+    pub fn new(path: &Path, files: &Encoded) -> Self {
+        FileReport { path: path.to_string_lossy().into_owned(), bytes: files.len(), sha256: sha256(&files.model) }
     }
 }
 

@@ -32,6 +32,10 @@ fn read(proto: &AttributeProto, limit: u64) -> Result<Attribute, Refusal> {
         attribute_type::INT => Attribute::Int(proto.i.unwrap_or_default()),
         attribute_type::STRING => text(proto.s.as_deref().unwrap_or_default()).map_or_else(opaque, Attribute::String),
         attribute_type::TENSOR => match &proto.t {
+            Some(tensor) if tensor.data_type == Some(tensor_proto::STRING) => {
+                tensor_proto::check(tensor, limit)?;
+                opaque()
+            }
             Some(tensor) => Attribute::Tensor(tensor_proto::read(tensor, limit)?),
             None => return Err("the tensor is missing".to_string()),
         },

@@ -5,13 +5,14 @@ use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::Limits;
 use super::messages::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 use super::tensor_proto::{STRING, checked_shape, raw_bytes};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::ops::Refusal;
 
-const EXTERNAL: i32 = 1;
+/// Value of `data_location` of a tensor whose bytes stand in another file.
+pub const EXTERNAL: i32 = 1;
 const KEYS: [&str; 5] = ["location", "offset", "length", "checksum", "basepath"];
 
 /// What was read beside the model's own file.
@@ -90,6 +91,9 @@ impl Reader<'_> {
     }
 
     fn bring_inline(&mut self, tensor: &mut TensorProto) -> Result<(), Refusal> {
+        if let Some(other) = tensor.data_location.filter(|location| ![0, EXTERNAL].contains(location)) {
+            return Err(format!("data_location={other} is not one that ONNX defines"));
+        }
         if tensor.data_location != Some(EXTERNAL) {
             let stray = !tensor.external_data.is_empty();
             return if stray { Err("it names an external file but is not marked as external".to_string()) } else { Ok(()) };
@@ -126,12 +130,12 @@ impl Reader<'_> {
         if length != wanted {
             return Err(format!("its dims and type need {wanted} bytes, but the external file has {length} for it"));
         }
-        self.found.bytes = self
-            .found
-            .bytes
-            .checked_add(length)
-            .filter(|total| *total <= self.limits.external_bytes)
-            .ok_or_else(|| format!("with it the external data is more than the limit of {} bytes", self.limits.external_bytes))?;
+        self.found.bytes = self.found.bytes.checked_add(length).filter(|total| *total <= self.limits.external_bytes).ok_or_else(|| {
+            format!(
+                "with it the external data is more than the limit of {} bytes (--limit external-bytes=N sets another)",
+                self.limits.external_bytes
+            )
+        })?;
         let size = usize::try_from(length).map_err(|error| error.to_string())?;
         let mut bytes = vec![0; size];
         open.file.seek(SeekFrom::Start(place.offset)).map_err(text)?;

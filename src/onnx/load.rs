@@ -8,14 +8,17 @@ use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::count_messages::check_messages;
 use super::external_data::read_external_data;
 use super::file_format::wrong_format;
 use super::header::{output_opset, read_header};
 use super::messages::ModelProto;
-use super::model::{Limits, Model};
+use super::model::Model;
 use super::read_graph::{GraphParts, read_graph};
 use super::read_node;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::ops::Foreign;
 
 /// Nodes that one warning names.
 const NAMED_AT_ONCE: usize = 8;
@@ -42,7 +45,9 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(Error::file(path, "this is not a regular file"));
     }
-    let too_large = || Error::file(path, format!("the file is larger than the limit of {} bytes", limits.file_bytes));
+    let too_large = || {
+        Error::file(path, format!("the file is larger than the limit of {} bytes (--limit file-bytes=N sets another)", limits.file_bytes))
+    };
     if metadata.len() > limits.file_bytes {
         return Err(too_large());
     }
@@ -60,7 +65,7 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
 /// As [`load`].
 pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Result<Model> {
     let bytes: Bytes = bytes.into();
-    let (mut proto, mut warnings) = decode(bytes.clone(), path)?;
+    let (mut proto, mut warnings) = decode(bytes.clone(), path, limits)?;
     let header = read_header(&proto)?;
     refuse_training(&proto)?;
     let external = read_external_data(&mut proto, folder_of(path), limits)?;
@@ -82,13 +87,15 @@ pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Resu
         ir_version: header.ir_version,
     };
     raise_opset(&mut model);
+    warn_of_foreign_nodes(&mut model);
     Ok(model)
 }
 
-fn decode(bytes: Bytes, path: &Path) -> Result<(ModelProto, Vec<String>)> {
+fn decode(bytes: Bytes, path: &Path, limits: &Limits) -> Result<(ModelProto, Vec<String>)> {
     if let Some(hint) = wrong_format(&bytes) {
         return Err(Error::file(path, hint));
     }
+    check_messages(&bytes, limits).map_err(|reason| Error::file(path, reason))?;
     let length = bytes.len();
     let proto = ModelProto::decode(bytes).map_err(|error| Error::file(path, format!("not an ONNX model, or damaged: {error}")))?;
     if proto.graph.is_none() {
@@ -126,10 +133,21 @@ fn raise_opset(model: &mut Model) {
     let default_domain = model.foreign.values().filter(|node| read_node::domain(node).is_empty());
     let left: Vec<String> = default_domain.map(read_node::describe).collect();
     if !left.is_empty() {
-        let more = left.len().saturating_sub(NAMED_AT_ONCE);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let nodes = left[..left.len().min(NAMED_AT_ONCE)].join(", ");
-        let old = model.opset;
-        model.warnings.push(format!("operator set raised to {raised}, but these nodes are kept as set {old} wrote them: {nodes}{more}"));
+        let (old, nodes) = (model.opset, listed(&left));
+        model.warnings.push(format!("operator set raised to {raised}, but these nodes are kept as set {old} wrote them: {nodes}"));
+    }
+}
+
+fn listed(nodes: &[String]) -> String {
+    let more = nodes.len().saturating_sub(NAMED_AT_ONCE);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    nodes.iter().take(NAMED_AT_ONCE).cloned().collect::<Vec<_>>().join(", ") + &more
+}
+
+fn warn_of_foreign_nodes(model: &mut Model) {
+    let nodes = model.graph.nodes().filter_map(|(_, node)| Some((&node.name, node.is::<Foreign>()?)));
+    let lines: Vec<String> = nodes.map(|(name, foreign)| format!("`{name}` ({}): {}", foreign.op_type, foreign.reason)).collect();
+    if !lines.is_empty() {
+        model.warnings.push(format!("carried through as they are, in float, and never run: {}", listed(&lines)));
     }
 }

@@ -6,6 +6,8 @@
 
 mod attribute_proto;
 mod capture;
+mod count_messages;
+mod encode;
 mod external_data;
 mod file_format;
 mod header;
@@ -15,6 +17,7 @@ mod model;
 mod read_graph;
 mod read_node;
 mod save;
+mod subgraphs;
 mod tensor_proto;
 mod value_info;
 mod write_graph;
@@ -24,6 +27,8 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use crate::limits::Limits;
+pub use encode::{Encoded, Placement, encode, to_bytes};
 pub use load::{from_bytes, load};
-pub use model::{Limits, Model};
-pub use save::{check_output, save, to_bytes};
+pub use model::Model;
+pub use save::{check_output, refuse_input, save};

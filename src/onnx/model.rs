@@ -8,26 +8,6 @@ use super::{header, value_info};
 use crate::graph::Graph;
 use crate::ops::Operator;
 
-/// What a file may ask for before it is refused.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Size of the model file.
-    pub file_bytes: u64,
-    /// Size of all tensors in other files together.
-    pub external_bytes: u64,
-    pub nodes: usize,
-    /// Elements of one tensor.
-    pub tensor_elements: u64,
-    /// Length of a name of a node, a value or an operator.
-    pub name_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { file_bytes: 2 << 30, external_bytes: 16 << 30, nodes: 1_000_000, tensor_elements: 1 << 31, name_bytes: 64 << 10 }
-    }
-}
-
 /// A network with everything that its file says beside it.
 #[derive(Clone, Debug)]
 pub struct Model {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::capture::captured_names;
 use super::header::{Header, canonical_domain, output_opset};
 use super::messages::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use super::model::Limits;
 use super::read_node::{ReadNode, Surroundings, describe, domain, is_constant, name, op_type, present, read_constant, read_node};
+use super::subgraphs::{Names, Rules, check_subgraphs, has_subgraphs};
 use super::{tensor_proto, value_info};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
-use crate::ops::Refusal;
+use crate::limits::{Limits, beyond};
+use crate::ops::{BatchNormalization, Refusal};
 use crate::tensor::TensorData;
 
 /// A graph, and what was noticed on the way.
@@ -42,6 +43,7 @@ pub fn read_graph(model: &mut ModelProto, header: &Header, limits: &Limits) -> R
     reader.add_initializers(std::mem::take(&mut graph.initializer))?;
     reader.add_inputs(&graph.input)?;
     reader.add_outputs_of_nodes(&nodes)?;
+    reader.check_subgraphs(&nodes, &Rules { header, limits })?;
     reader.add_nodes(nodes)?;
     reader.add_graph_outputs(&graph.output)?;
     reader.finish()
@@ -51,8 +53,8 @@ fn check_sizes(graph: &GraphProto, header: &Header, limits: &Limits) -> Result<(
     if graph.node.is_empty() {
         return Err(Error::InvalidModel("the graph has no nodes".to_string()));
     }
-    if graph.node.len() > limits.nodes {
-        return Err(Error::InvalidModel(format!("the graph has {} nodes, more than the limit of {}", graph.node.len(), limits.nodes)));
+    if graph.node.len() as u64 > limits.nodes {
+        return Err(Error::InvalidModel(format!("the graph has {} nodes, {}", graph.node.len(), beyond("nodes", limits.nodes))));
     }
     if graph.output.is_empty() {
         return Err(Error::InvalidModel("the graph has no outputs".to_string()));
@@ -62,33 +64,44 @@ fn check_sizes(graph: &GraphProto, header: &Header, limits: &Limits) -> Result<(
         let lines = graph.sparse_initializer.iter().map(|tensor| format!("sparse initializer `{}`", name(tensor)));
         return Err(Error::Unsupported(lines.collect()));
     }
-    check_name_lengths(graph, limits.name_bytes)?;
-    graph.node.iter().try_for_each(|node| check_operator(node, header))
+    check_name_lengths(graph, limits)?;
+    let refuse = |node: &NodeProto, reason: String| Error::node(name(node), op_type(node), reason);
+    graph.node.iter().try_for_each(|node| check_operator(node, header).map_err(|reason| refuse(node, reason)))
 }
 
-fn check_name_lengths(graph: &GraphProto, limit: usize) -> Result<()> {
+fn check_name_lengths(graph: &GraphProto, limits: &Limits) -> Result<()> {
     let of_nodes = graph.node.iter().flat_map(|node| {
         let own = [&node.name, &node.op_type, &node.domain].into_iter().filter_map(Option::as_deref);
-        own.chain(node.input.iter().chain(&node.output).map(String::as_str))
+        let attributes = node.attribute.iter().filter_map(|attribute| attribute.name.as_deref());
+        own.chain(attributes).chain(node.input.iter().chain(&node.output).map(String::as_str))
     });
-    let of_values = graph.input.iter().chain(&graph.output).filter_map(|info| info.name.as_deref());
+    let of_values = graph.input.iter().chain(&graph.output).chain(&graph.value_info).flat_map(value_info::names);
     let of_tensors = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
-    match of_nodes.chain(of_values).chain(of_tensors).find(|name| name.len() > limit) {
-        None => Ok(()),
-        Some(name) => {
-            let start: String = name.chars().take(40).collect();
-            Err(Error::InvalidModel(format!("a name of {} bytes is longer than the limit of {limit}: `{start}`...", name.len())))
-        }
-    }
+    of_nodes.chain(of_values).chain(of_tensors).try_for_each(|name| check_name_length(name, limits)).map_err(Error::InvalidModel)
 }
 
-fn check_operator(node: &NodeProto, header: &Header) -> Result<()> {
-    let refuse = |reason: String| Err(Error::node(name(node), op_type(node), reason));
+/// # Errors
+/// If `name` is longer than it may be.
+pub fn check_name_length(name: &str, limits: &Limits) -> Result<(), Refusal> {
+    if name.len() as u64 <= limits.name_bytes {
+        return Ok(());
+    }
+    let start: String = name.chars().take(40).collect();
+    Err(format!(
+        "a name of {} bytes is longer than the limit of {} (--limit name-bytes=N sets another): `{start}`...",
+        name.len(),
+        limits.name_bytes
+    ))
+}
+
+/// # Errors
+/// If `node` names no operator, or one of a domain that the model does not import.
+pub fn check_operator(node: &NodeProto, header: &Header) -> Result<(), Refusal> {
     if op_type(node).is_empty() {
-        return refuse("it names no operator".to_string());
+        return Err("it names no operator".to_string());
     }
     if !header.domains.contains_key(domain(node)) {
-        return refuse(format!("its domain `{}` is not in opset_import", domain(node)));
+        return Err(format!("its domain `{}` is not in opset_import", domain(node)));
     }
     Ok(())
 }
@@ -166,11 +179,13 @@ impl<'a> Reader<'a> {
             if self.values.contains_key(&name) {
                 continue;
             }
-            let (data_type, shape) =
+            let (data_type, _) =
                 value_info::read(info).map_err(|kind| Error::Unsupported(vec![format!("graph input `{name}`: {kind}")]))?;
             if data_type.is_none() {
                 return Err(Error::InvalidModel(format!("graph input `{name}` has no element type")));
             }
+            let shape = value_info::read_input_sizes(info, self.surroundings.tensor_elements)
+                .map_err(|reason| Error::InvalidModel(format!("graph input `{name}`: {reason}")))?;
             let value = self.graph.add_value(name.clone(), data_type, shape);
             self.graph.inputs.push(value);
             self.values.insert(name, value);
@@ -216,6 +231,20 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Within a subgraph, names of values that stand before its node are taken.
+    fn check_subgraphs(&self, nodes: &[NodeProto], rules: &Rules<'_>) -> Result<()> {
+        if !nodes.iter().any(has_subgraphs) {
+            return Ok(());
+        }
+        let sources = self.values.iter().filter(|(_, value)| self.graph.constant(**value).is_some() || self.graph.is_input(**value));
+        let mut standing = Names { own: sources.map(|(name, _)| name.as_str()).collect(), outer: None };
+        for node in nodes {
+            check_subgraphs(node, &standing, rules).map_err(|reason| Error::node(name(node), op_type(node), reason))?;
+            standing.own.extend(node.output.iter().map(String::as_str));
+        }
+        Ok(())
+    }
+
     fn refuse(&mut self, node: &NodeProto, reason: &str) {
         self.refused.push(format!("node {}: {reason}", describe(node)));
     }
@@ -233,6 +262,7 @@ impl<'a> Reader<'a> {
                     self.foreign.insert(name(&node).to_string(), node);
                 }
                 Ok(ReadNode::Known(parsed)) => {
+                    self.notes.extend(parsed.repair.map(|repair| format!("node {}: {repair}", describe(&node))));
                     let mut inputs = self.resolve(&node, present(&node.input))?;
                     if let Some((from, to)) = parsed.moved {
                         inputs.resize(inputs.len().max(to + 1), None);
@@ -312,12 +342,34 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Old exports of BatchNormalization, and those of a network in training, write statistics as well.
+    fn drop_statistics(&mut self) -> Result<()> {
+        let norms = self.graph.nodes().filter(|(_, node)| node.is::<BatchNormalization>().is_some() && node.outputs.len() > 1);
+        let norms: Vec<NodeId> = norms.map(|(id, _)| id).collect();
+        let consumers = if norms.is_empty() { Vec::new() } else { self.graph.consumers() };
+        for id in norms {
+            let node = self.graph.node(id);
+            let is_read =
+                |value: &&ValueId| self.graph.is_output(**value) || consumers.get(value.0 as usize).is_some_and(|nodes| !nodes.is_empty());
+            if let Some(read) = node.outputs.iter().skip(1).flatten().find(is_read) {
+                let reason = format!(
+                    "its output `{}`, statistics of training (training_mode=1), is read; export the model for inference",
+                    self.graph.value(*read).name
+                );
+                return Err(Error::node(&node.name, node.operator.name(), reason));
+            }
+            self.graph.keep_outputs(id, 1);
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<GraphParts> {
         if !self.refused.is_empty() {
             return Err(Error::Unsupported(self.refused));
         }
         let order = |graph: &Graph| graph.nodes().map(|(id, _)| id).collect::<Vec<NodeId>>();
         let before = order(&self.graph);
+        self.drop_statistics()?;
         self.graph.sort()?;
         if before != order(&self.graph) {
             self.notes.push("nodes did not stand in execution order and were sorted".to_string());
@@ -330,6 +382,6 @@ impl<'a> Reader<'a> {
 fn finite(tensor: TensorData) -> Result<TensorData, Refusal> {
     match tensor_proto::first_not_finite(&tensor) {
         None => Ok(tensor),
-        Some((index, number)) => Err(format!("element {index} is {number}: not a finite number")),
+        Some((index, number)) => Err(format!("element {index} is {number}: not a finite number; export the model again")),
     }
 }

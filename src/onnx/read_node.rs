@@ -1,13 +1,11 @@
 //! What a node is: a constant, an operator we know, or one that is carried through.
 
-use std::collections::{BTreeMap, HashSet};
-
-use prost::Message;
+use std::collections::HashSet;
 
 use super::attribute_proto::read_all;
 use super::header::canonical_domain;
-use super::messages::{AttributeProto, NodeProto};
-use crate::ops::{self, Attribute, Attributes, Foreign, NodeForm, Parsed, Refusal};
+use super::messages::NodeProto;
+use crate::ops::{self, Attribute, Foreign, NodeForm, Parsed, Refusal};
 use crate::tensor::TensorData;
 
 pub fn name(node: &NodeProto) -> &str {
@@ -48,7 +46,7 @@ pub enum ReadNode {
 /// If zeroq knows the operator and refuses these attributes.
 pub fn read_node(node: &NodeProto, surroundings: &Surroundings) -> Result<ReadNode, Refusal> {
     let own_function = surroundings.functions.contains(&(domain(node).to_string(), op_type(node).to_string()));
-    let foreign = |reason: &str| Ok(ReadNode::Foreign(read_foreign(node, reason.to_string(), surroundings.tensor_elements)));
+    let foreign = |reason: &str| read_foreign(node, reason.to_string(), surroundings.tensor_elements).map(ReadNode::Foreign);
     if own_function {
         return foreign("it calls a function that the model itself defines");
     }
@@ -64,6 +62,10 @@ pub fn read_node(node: &NodeProto, surroundings: &Surroundings) -> Result<ReadNo
         input_count: present(&node.input).len(),
         output_count: present(&node.output).len(),
     };
+    let most = ops::most_inputs(op_type(node));
+    if form.input_count > most {
+        return Err(format!("it has {} inputs, and the operator takes {most} at most", form.input_count));
+    }
     match ops::parse(op_type(node), form) {
         Some(parsed) => parsed.map(ReadNode::Known),
         None => foreign("the operator is not supported"),
@@ -76,14 +78,9 @@ pub fn present(names: &[String]) -> &[String] {
     &names[..length]
 }
 
-fn read_foreign(node: &NodeProto, reason: String, limit: u64) -> Foreign {
-    let attributes = read_all(&node.attribute, limit).unwrap_or_else(|_| opaque_attributes(&node.attribute));
-    Foreign { op_type: op_type(node).to_string(), domain: domain(node).to_string(), attributes, own_inputs: node.input.len(), reason }
-}
-
-fn opaque_attributes(protos: &[AttributeProto]) -> Attributes {
-    let one = |proto: &AttributeProto| (proto.name.clone().unwrap_or_default(), Attribute::Opaque(proto.encode_to_vec()));
-    Attributes(protos.iter().map(one).collect::<BTreeMap<_, _>>())
+fn read_foreign(node: &NodeProto, reason: String, limit: u64) -> Result<Foreign, Refusal> {
+    let (op_type, domain) = (op_type(node).to_string(), domain(node).to_string());
+    Ok(Foreign { op_type, domain, attributes: read_all(&node.attribute, limit)?, own_inputs: node.input.len(), reason })
 }
 
 /// The tensor of a Constant node.
@@ -110,7 +107,7 @@ pub fn read_constant(node: &NodeProto, limit: u64) -> Result<TensorData, Refusal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::messages::{SparseTensorProto, TensorProto, attribute_type};
+    use crate::onnx::messages::{AttributeProto, SparseTensorProto, TensorProto, attribute_type};
 
     fn constant(attributes: Vec<AttributeProto>) -> NodeProto {
         NodeProto { op_type: Some("Constant".into()), attribute: attributes, ..Default::default() }

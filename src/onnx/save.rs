@@ -4,27 +4,9 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-
+use super::encode::to_bytes;
 use super::model::Model;
-use super::write_graph::write_model;
 use crate::error::{Error, Result};
-
-/// Protobuf readers refuse messages that are larger.
-const GREATEST_MESSAGE: usize = i32::MAX as usize;
-
-/// The model as the bytes of an ONNX file, all tensors inside.
-///
-/// # Errors
-/// If the graph is not well-formed, or the file would have 2 GiB or more.
-pub fn to_bytes(model: &Model) -> Result<Vec<u8>> {
-    let proto = write_model(model)?;
-    let length = proto.encoded_len();
-    if length > GREATEST_MESSAGE {
-        return Err(Error::Unsupported(vec![format!("the written model would have {length} bytes; ONNX files end at {GREATEST_MESSAGE}")]));
-    }
-    Ok(proto.encode_to_vec())
-}
 
 /// Checks, before any work is done, that `path` may be written: it is none of the files that the model was read from,
 /// its folder exists, and nothing stands there unless `force`.
@@ -33,20 +15,30 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>> {
 /// Says which of these does not hold.
 pub fn check_output(model: &Model, path: impl AsRef<Path>, force: bool) -> Result<()> {
     let path = path.as_ref();
-    let inputs = std::iter::once(&model.path).chain(&model.external_files).filter(|input| !input.as_os_str().is_empty());
-    if let Some(input) = inputs.into_iter().find(|input| same_file(input, path)) {
-        return Err(Error::file(path, format!("the output would overwrite the input `{}`", input.display())));
-    }
+    refuse_input(model, path)?;
     if !folder_of(path).is_dir() {
         return Err(Error::file(path, format!("the folder `{}` does not exist", folder_of(path).display())));
     }
     if path.is_dir() {
         return Err(Error::file(path, "this is a folder; name the output file"));
     }
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file() && !there.is_symlink()) {
+        return Err(Error::file(path, "this is a device, a pipe or a socket, which is never replaced; name a file"));
+    }
     if path.symlink_metadata().is_ok() && !force {
         return Err(Error::file(path, "the output exists already; --force replaces it"));
     }
     Ok(())
+}
+
+/// # Errors
+/// If `path` is one of the files that the model was read from.
+pub fn refuse_input(model: &Model, path: &Path) -> Result<()> {
+    let inputs = std::iter::once(&model.path).chain(&model.external_files).filter(|input| !input.as_os_str().is_empty());
+    match inputs.into_iter().find(|input| same_file(input, path)) {
+        Some(input) => Err(Error::file(path, format!("the output would overwrite the input `{}`", input.display()))),
+        None => Ok(()),
+    }
 }
 
 /// Writes the model to `path` by way of a temporary file in the same folder, so that no half file is ever seen.

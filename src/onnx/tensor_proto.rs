@@ -76,7 +76,8 @@ pub fn checked_shape(dims: &[i64], limit: u64) -> Result<(Vec<usize>, u64), Refu
     }
     let nonzero = shape.iter().filter(|dim| **dim != 0);
     let count = nonzero.map(|dim| *dim as u64).try_fold(1, u64::checked_mul).filter(|count| *count <= limit);
-    let count = count.ok_or_else(|| format!("dims {dims:?} are more than the limit of {limit} elements"))?;
+    let count = count
+        .ok_or_else(|| format!("dims {dims:?} are more than the limit of {limit} elements (--limit tensor-elements=N sets another)"))?;
     let count = if shape.contains(&0) { 0 } else { count };
     Ok((shape, count))
 }
@@ -124,6 +125,21 @@ pub fn read(proto: &TensorProto, limit: u64) -> Result<TensorData, Refusal> {
         DataType::U32 => whole(&shape, count, proto, &proto.uint64_data, "uint64_data", |v| u32::try_from(*v).ok()),
         DataType::U64 => whole(&shape, count, proto, &proto.uint64_data, "uint64_data", |v| Some(*v)),
         DataType::Other(code) => opaque(proto, code, shape, count),
+    }
+}
+
+/// Checks a tensor that is carried through: as [`read`], but strings may stand in it.
+///
+/// # Errors
+/// If the message contradicts itself or is larger than `limit` elements.
+pub fn check(proto: &TensorProto, limit: u64) -> Result<(), Refusal> {
+    if proto.data_type != Some(STRING) {
+        return read(proto, limit).map(drop);
+    }
+    let (_, count) = checked_shape(&proto.dims, limit)?;
+    match proto.string_data.len() as u64 {
+        found if found == count => check_one_source(proto),
+        found => Err(format!("{} of strings need {count} of them in string_data, which has {found}", dims_text(&proto.dims))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::messages::{DimensionProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
 use crate::graph::{Dim, Value};
+use crate::limits::beyond;
 use crate::ops::Refusal;
 use crate::tensor::DataType;
 
@@ -33,6 +34,33 @@ fn read_dim(dim: &DimensionProto) -> Dim {
         (None, Some(name)) if !name.is_empty() => Dim::Symbol(name.to_string()),
         _ => Dim::Unknown,
     }
+}
+
+/// Name and named sizes.
+pub fn names(info: &ValueInfoProto) -> impl Iterator<Item = &str> {
+    let tensor = info.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref());
+    let dims = tensor.and_then(|tensor| tensor.shape.as_ref()).into_iter().flat_map(|shape| &shape.dim);
+    info.name.as_deref().into_iter().chain(dims.filter_map(|dim| dim.dim_param.as_deref()))
+}
+
+/// Sizes of a graph input, where they are declared. Some exporters write −1, or a batch of 0, for a size that is open.
+///
+/// # Errors
+/// If a size is negative, or the known ones make more than `limit` elements.
+pub fn read_input_sizes(info: &ValueInfoProto, limit: u64) -> Result<Option<Vec<Dim>>, Refusal> {
+    let tensor = info.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref());
+    let Some(dims) = tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| &shape.dim) else { return Ok(None) };
+    if let Some((index, size)) = dims.iter().enumerate().find_map(|(index, dim)| Some((index, dim.dim_value.filter(|size| *size < -1)?))) {
+        return Err(format!("size {size} of dimension {index} is negative; an open size has a name"));
+    }
+    let read = |(index, dim): (usize, &DimensionProto)| if index > 0 && dim.dim_value == Some(0) { Dim::Known(0) } else { read_dim(dim) };
+    let shape: Vec<Dim> = dims.iter().enumerate().map(read).collect();
+    let elements = shape.iter().filter_map(Dim::known).fold(1u64, |count, size| count.saturating_mul(size.max(1) as u64));
+    if elements > limit {
+        let sizes: Vec<String> = shape.iter().map(Dim::to_string).collect();
+        return Err(format!("[{}] are {}", sizes.join(", "), beyond("tensor-elements", limit)));
+    }
+    Ok(Some(shape))
 }
 
 /// `info` as it came, under the value's present element type.

@@ -5,6 +5,7 @@ use super::unary::{self, numeric, output};
 use super::{Attributes, NodeForm, Parsed};
 use crate::graph::Dim;
 use crate::kernels::batch_norm::BatchNorm;
+use crate::tensor::TensorData;
 
 /// y = scale · (x − mean) / √(variance + ε) + bias with fixed statistics, per channel.
 /// Inputs: x `[N, C, …]`, then scale, bias, mean and variance `[C]`, which are shared by all images.
@@ -13,23 +14,32 @@ pub struct BatchNormalization {
     pub epsilon: f32,
 }
 
-/// Outputs beyond the first, which old exporters left behind, stay without a value.
-///
 /// # Errors
-/// If an attribute is wrong or not known, or the node trains.
+/// If an attribute is wrong or not known.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     let NodeForm { mut attributes, .. } = form;
     let epsilon = attributes.take_float("epsilon", 1e-5)?;
+    if epsilon < 0.0 {
+        return Err(format!("epsilon={epsilon} is negative"));
+    }
     attributes.take_float("momentum", 0.9)?;
     attributes.take_int("is_test", 1)?;
-    if attributes.take_int("training_mode", 0)? != 0 {
-        return Err("training_mode=1 is not supported; export the model for inference".to_string());
-    }
+    let trains = attributes.take_int("training_mode", 0)? != 0;
     if attributes.take_int("spatial", 1)? != 1 {
         return Err("spatial=0 is not supported".to_string());
     }
     unary::finish(attributes)?;
-    Ok(Parsed::plain(BatchNormalization { epsilon }))
+    let repair = trains.then(|| "training_mode=1 is taken as 0: the stored statistics are used, not those of a batch".to_string());
+    Ok(Parsed { repair, ..Parsed::plain(BatchNormalization { epsilon }) })
+}
+
+/// Refuses a variance that has no root, where it is known.
+fn check_variance(inputs: &Facts<'_>, epsilon: f32) -> Result<(), Refusal> {
+    let Some(variance) = inputs.required(4)?.constant.as_ref().and_then(TensorData::to_f32) else { return Ok(()) };
+    match variance.iter().position(|v| *v < 0.0 || v + epsilon <= 0.0 || !v.is_finite()) {
+        Some(channel) => Err(format!("variance {} of channel {channel} with epsilon={epsilon} is not positive", variance[channel])),
+        None => Ok(()),
+    }
 }
 
 impl Operator for BatchNormalization {
@@ -54,6 +64,7 @@ impl Operator for BatchNormalization {
                 _ => return Err(format!("input {index} must have rank 1")),
             }
         }
+        check_variance(inputs, self.epsilon)?;
         unary::infer(inputs)
     }
 

@@ -157,6 +157,8 @@ pub struct Parsed {
     pub inputs: Vec<(usize, TensorData)>,
     /// An input that the node's own set wrote at another place: `(index there, index here)`.
     pub moved: Option<(usize, usize)>,
+    /// What is taken otherwise than the node says, worth one line.
+    pub repair: Option<String>,
 }
 
 impl Parsed {
@@ -165,7 +167,7 @@ impl Parsed {
     }
 
     pub fn of(operator: Arc<dyn Operator>) -> Self {
-        Parsed { operator, inputs: Vec::new(), moved: None }
+        Parsed { operator, inputs: Vec::new(), moved: None, repair: None }
     }
 }
 
@@ -258,6 +260,19 @@ const OPERATORS: &[(&str, Parse)] = &[
 pub fn parse(op_type: &str, form: NodeForm) -> Option<Result<Parsed, Refusal>> {
     let index = OPERATORS.binary_search_by_key(&op_type, |(name, _)| name).ok()?;
     Some((OPERATORS[index].1)(form))
+}
+
+/// Inputs that an operator has at most, in any operator set.
+pub fn most_inputs(op_type: &str) -> usize {
+    match op_type {
+        "Concat" | "Max" | "Min" | "Sum" => usize::MAX,
+        "BatchNormalization" | "Slice" => 5,
+        "Pad" | "Resize" => 4,
+        "Clip" | "Conv" | "ConvTranspose" | "DequantizeLinear" | "Dropout" | "Gemm" | "QuantizeLinear" | "Range" | "Where" => 3,
+        "Add" | "CastLike" | "Div" | "Equal" | "Expand" | "Gather" | "Greater" | "Less" | "MatMul" | "Mul" | "PRelu" | "Pow" => 2,
+        "ReduceMax" | "ReduceMean" | "ReduceSum" | "Reshape" | "Split" | "Squeeze" | "Sub" | "Unsqueeze" | "Upsample" => 2,
+        _ => 1,
+    }
 }
 
 /// Names of all known operators.

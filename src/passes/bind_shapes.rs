@@ -16,8 +16,8 @@ pub fn bind_shapes(graph: &mut Graph, shapes: &BTreeMap<String, Vec<usize>>) -> 
         };
         let value = graph.value(input);
         let (data_type, known) = (value.data_type, value.shape.clone().unwrap_or_else(|| vec![Dim::Unknown; shape.len()]));
-        let fits =
-            known.len() == shape.len() && known.iter().zip(shape).all(|(dim, size)| *size > 0 && dim.known().is_none_or(|n| n == *size));
+        let fits = known.len() == shape.len()
+            && known.iter().zip(shape).all(|(dim, size)| *size > 0 && dim.known().is_none_or(|n| n == 0 || n == *size));
         if !fits {
             let shown: Vec<String> = known.iter().map(Dim::to_string).collect();
             return Err(Error::Usage(format!("--shape {name}={shape:?} does not fit the model's [{}]", shown.join(", "))));
@@ -57,6 +57,11 @@ fn sample_shape(graph: &Graph, input: ValueId) -> Result<Vec<usize>> {
     let Some(shape) = &value.shape else {
         return Err(Error::Usage(format!("input `{}` has no shape: pass --shape {}=1x3x224x224", value.name, value.name)));
     };
+    if let Some(dim) = shape.iter().position(|size| *size == Dim::Known(0)) {
+        let reason =
+            format!("size of dimension {dim} is 0, so that no sample holds anything: pass --shape {}=, all sizes joined by x", value.name);
+        return Err(Error::Usage(format!("input `{}`: {reason}", value.name)));
+    }
     let channels_last = shape.len() == 4 && shape[3].known().is_some_and(|n| n == 1 || n == 3);
     let is_side = |dim: usize| shape.len() == 4 && if channels_last { dim == 1 || dim == 2 } else { dim >= 2 };
     let size = |(dim, size): (usize, &Dim)| match size.known() {

@@ -42,7 +42,8 @@ use crate::calibration::{CalibrationSet, Elements, Provenance, Samples};
 use crate::error::{Error, Result};
 use crate::execution;
 use crate::execution::tape::{ChannelSums, Request, Tape};
-use crate::graph::{Graph, ValueId, known_shape};
+use crate::graph::{Graph, Node, ValueId, known_shape};
+use crate::memory;
 use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
@@ -101,6 +102,7 @@ pub struct Synthesis {
 pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Result<Synthesis> {
     let start = std::time::Instant::now();
     let graph = single_sample(graph)?;
+    check_memory(&graph, config.batch.min(config.samples))?;
     let sites = sites::informative(&graph, progress)?;
     let inputs = find_inputs(&graph, &sites, config, progress)?;
     let lacking = sites.is_empty() && config.method.statistics.is_some();
@@ -140,6 +142,22 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
     let set = CalibrationSet { inputs: samples, provenance };
     let (loss, steps) = found.map_or((None, 0), |(loss, steps)| (Some(loss), steps));
     Ok(Synthesis { set, inputs, loss, steps, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Counts what cannot be done without: a batch of samples, and what the largest node reads and makes for one of them.
+fn check_memory(graph: &Graph, samples: usize) -> Result<()> {
+    let bytes = |value: ValueId| {
+        let shape = graph.value(value).shape.as_deref().and_then(known_shape);
+        shape.map_or(0, |shape| shape.iter().fold(4u64, |bytes, size| bytes.saturating_mul(*size as u64)))
+    };
+    let of_node = |node: &Node| node.inputs.iter().chain(&node.outputs).flatten().map(|value| bytes(*value)).sum();
+    let largest: u64 = graph.nodes().map(|(_, node)| of_node(node)).max().unwrap_or(0);
+    let sample: u64 = graph.inputs.iter().map(|input| bytes(*input)).sum();
+    let names: Vec<String> = graph.inputs.iter().map(|input| format!("`{}`", graph.value(*input).name)).collect();
+    memory::require(
+        sample.saturating_mul(samples as u64).saturating_add(largest),
+        &format!("making {samples} samples of {}", names.join(", ")),
+    )
 }
 
 fn find_inputs(graph: &Graph, sites: &[Site], config: &Config, progress: &dyn Progress) -> Result<Vec<Input>> {
