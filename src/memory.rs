@@ -62,8 +62,8 @@ fn tightest() -> Bound {
     let allowed = Some(ALLOWED.load(Relaxed)).filter(|bytes| *bytes > 0);
     let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let group = group.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    let resident =
-        allowed.into_iter().chain(group).chain(kilobytes("/proc/meminfo", "MemTotal:")).map(|limit| Bound { limit, taken: resident });
+    let machine = kilobytes("/proc/meminfo", "MemAvailable:").map(|left| left.saturating_add(resident));
+    let resident = allowed.into_iter().chain(group).chain(machine).map(|limit| Bound { limit, taken: resident });
     let addresses = address_space().map(|limit| Bound { limit, taken: kilobytes("/proc/self/status", "VmSize:").unwrap_or(0) });
     resident.chain(addresses).min_by_key(|bound| bound.room()).unwrap_or(Bound { limit: u64::MAX, taken: 0 })
 }
