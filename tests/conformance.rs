@@ -1,4 +1,5 @@
-//! The node tests of the ONNX standard, for every operator that zeroq knows.
+//! The node tests of the ONNX standard, for every operator that zeroq knows, and the forms that operators had in older sets,
+//! for which ONNX Runtime says what they compute.
 //!
 //! Needs `ZEROQ_PYTHON`; `make test` provides it. A case that fails stands in `conformance/expected_failures.txt` with the
 //! reason; the list may only shrink.
@@ -121,33 +122,59 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
-#[test]
-fn nodes_compute_what_the_standard_says() {
+/// What became of the cases that a script writes.
+#[derive(Default)]
+struct Verdicts {
+    passed: usize,
+    not_claimed: usize,
+    /// With the reason.
+    failed: BTreeMap<String, String>,
+}
+
+/// Around the test harness, which keeps what passing tests print to itself.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn judge_all(maker: &str) -> Verdicts {
     let folder = TempDir::new().unwrap();
     let python = std::env::var("ZEROQ_PYTHON").expect("ZEROQ_PYTHON names no Python; run `make test`");
-    assert!(Command::new(python).arg(script("make_node_tests.py")).arg(folder.path()).status().unwrap().success());
+    assert!(Command::new(python).arg(script(maker)).arg(folder.path()).status().unwrap().success());
     let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(folder.path().join("cases.json")).unwrap()).unwrap();
     let bytes = std::fs::read(folder.path().join("values.bin")).unwrap();
     let values: Vec<f64> = bytes.chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect();
-    let (mut passed, mut failed) = (0, BTreeMap::new());
+    let mut verdicts = Verdicts::default();
     for case in &cases {
         match judge(case, &values, folder.path()) {
-            Verdict::Passed => passed += 1,
+            Verdict::Passed => verdicts.passed += 1,
             Verdict::Failed(reason) => {
-                failed.insert(case.name.as_str(), reason);
+                verdicts.failed.insert(case.name.clone(), reason);
             }
-            Verdict::NotClaimed => {}
+            Verdict::NotClaimed => verdicts.not_claimed += 1,
         }
     }
-    // Around the test harness, which keeps what passing tests print to itself.
-    let total = cases.len();
-    let line = format!("node tests of the standard: {passed} pass, {} fail, {total} in all; the others are not claimed\n", failed.len());
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    verdicts
+}
+
+#[test]
+fn nodes_compute_what_the_standard_says() {
+    let Verdicts { passed, not_claimed, failed } = judge_all("make_node_tests.py");
+    let total = passed + not_claimed + failed.len();
+    say(&format!("node tests of the standard: {passed} pass, {} fail, {total} in all; the others are not claimed", failed.len()));
     let expected: BTreeSet<&str> =
         EXPECTED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(':').next()).collect();
     let news: Vec<String> =
-        failed.iter().filter(|(name, _)| !expected.contains(**name)).map(|(name, reason)| format!("{name}: {reason}")).collect();
+        failed.iter().filter(|(name, _)| !expected.contains(name.as_str())).map(|(name, reason)| format!("{name}: {reason}")).collect();
     assert!(news.is_empty(), "these failed and should not:\n{}", news.join("\n"));
     let mended: Vec<&&str> = expected.iter().filter(|name| !failed.contains_key(**name)).collect();
     assert!(mended.is_empty(), "these pass and are to be taken off the list: {mended:?}");
+}
+
+#[test]
+fn older_forms_compute_what_onnx_runtime_says() {
+    let Verdicts { passed, not_claimed, failed } = judge_all("make_old_forms.py");
+    say(&format!("older forms: {passed} pass, {} fail", failed.len()));
+    let failed: Vec<String> = failed.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+    assert!(failed.is_empty(), "these failed:\n{}", failed.join("\n"));
+    assert_eq!(not_claimed, 0, "the table has operators that zeroq does not know");
 }

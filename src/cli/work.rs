@@ -20,7 +20,7 @@ use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
 use crate::limits::Limits;
 use crate::onnx::{self, Encoded, Model, Placement};
-use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample};
+use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample, widen_float16};
 use crate::pipeline::{self, Budget, Quantized, Wishes};
 use crate::progress::{Progress, Silent};
 use crate::quantization::{KernelForecast, targets};
@@ -115,6 +115,9 @@ fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn P
     }
     if request.require_bn && request.stats_from.is_none() {
         require_batch_normalization(&original.graph)?;
+    }
+    if widen_float16(&mut original.graph)? {
+        progress.note("the model computes in float16: it is taken for the same model in float32, and what stays float is written so");
     }
     bind(&mut original.graph, &request.shapes, progress)?;
     Ok(original)

@@ -1,5 +1,6 @@
 //! Integer operators in place of QDQ pairs, for runtimes that do not fuse these.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::four_bits::is_superfluous;
@@ -79,7 +80,14 @@ fn quantizer_behind(graph: &Graph, node: &Node) -> Option<(Node, Vec<NodeId>)> {
 /// An operator of the standard that zeroq writes but does not compute.
 fn integer_operator(op_type: &str, attributes: Attributes, inputs: usize) -> Arc<dyn Operator> {
     let reason = "zeroq does not compute integer operators".to_string();
-    Arc::new(Foreign { op_type: op_type.to_string(), domain: String::new(), attributes, own_inputs: inputs, reason })
+    Arc::new(Foreign {
+        op_type: op_type.to_string(),
+        domain: String::new(),
+        attributes,
+        own_inputs: inputs,
+        inner: BTreeSet::new(),
+        reason,
+    })
 }
 
 /// Replaces `node` and all up to the quantizer behind it.

@@ -236,7 +236,14 @@ mod tests {
 
     fn operator(op_type: &str) -> Arc<Foreign> {
         let reason = "not known".to_string();
-        Arc::new(Foreign { op_type: op_type.into(), domain: String::new(), attributes: Attributes::default(), own_inputs: 2, reason })
+        Arc::new(Foreign {
+            op_type: op_type.into(),
+            domain: String::new(),
+            attributes: Attributes::default(),
+            own_inputs: 2,
+            inner: Default::default(),
+            reason,
+        })
     }
 
     #[test]

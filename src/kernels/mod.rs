@@ -5,6 +5,7 @@
 mod activation;
 mod aligned;
 pub mod batch_norm;
+pub mod contraction;
 mod convolution;
 #[cfg(test)]
 mod convolution_tests;
@@ -13,7 +14,9 @@ pub mod elementwise;
 pub mod fake_quantization;
 mod indirect;
 mod isa;
+pub mod local_response;
 mod matrix;
+pub mod normalization;
 mod outer;
 pub mod polynomial;
 pub mod pool;

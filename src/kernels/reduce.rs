@@ -1,4 +1,4 @@
-//! Sums, means and maxima along dimensions.
+//! Sums, means, maxima and lengths along dimensions.
 
 use super::Isa;
 use super::elementwise::sum;
@@ -11,6 +11,8 @@ pub enum Reduction {
     Mean,
     /// Of several largest elements the first in memory takes the gradient.
     Max,
+    /// Square root of the sum of squares.
+    L2,
 }
 
 /// Input 0 reduced to the output.
@@ -51,6 +53,29 @@ impl Reduce {
                     0 => y[0] += sum(x),
                     1 => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
                     _ => y.iter_mut().step_by(stride).zip(x).for_each(|(y, x)| *y += x),
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn add_squares(&self, x: &[f32], output: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| (0..inner).for_each(|i| output[offset + i * stride] += x[start + i] * x[start + i]),
+        );
+    }
+
+    /// dx = g · x / y, and 0 where y is 0.
+    fn spread_along(&self, x: &[f32], y: &[f32], g: &[f32], dx: &mut [f32]) {
+        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
+        self.for_each_run(
+            #[inline(always)]
+            |start, offset| {
+                for i in 0..inner {
+                    let at = offset + i * stride;
+                    dx[start + i] += if y[at] > 0.0 { g[at] * x[start + i] / y[at] } else { 0.0 };
                 }
             },
         );
@@ -126,6 +151,11 @@ impl Kernel for Reduce {
                     return;
                 }
                 output.fill(0.0);
+                if self.reduction == Reduction::L2 {
+                    self.add_squares(inputs[0], output);
+                    output.iter_mut().for_each(|y| *y = y.sqrt());
+                    return;
+                }
                 self.add_runs(inputs[0], output);
                 if self.reduction == Reduction::Mean {
                     output.iter_mut().for_each(|y| *y *= self.ratio);
@@ -144,6 +174,9 @@ impl Kernel for Reduce {
             self.give_to_first(inputs[0], output, left, dx);
             return;
         }
+        if self.reduction == Reduction::L2 {
+            return self.spread_along(inputs[0], output, output_gradient, dx);
+        }
         let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
         self.isa.run(
             #[inline(always)]
@@ -152,10 +185,10 @@ impl Kernel for Reduce {
     }
 
     fn backward_needs_inputs(&self) -> bool {
-        self.reduction == Reduction::Max
+        matches!(self.reduction, Reduction::Max | Reduction::L2)
     }
 
     fn backward_needs_output(&self) -> bool {
-        self.reduction == Reduction::Max
+        matches!(self.reduction, Reduction::Max | Reduction::L2)
     }
 }

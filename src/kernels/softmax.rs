@@ -11,13 +11,13 @@ pub struct Softmax {
 }
 
 /// Lines of a layout along one dimension, in the order of the logical indices.
-struct Lines {
-    starts: Vec<usize>,
-    stride: usize,
+pub(super) struct Lines {
+    pub(super) starts: Vec<usize>,
+    pub(super) stride: usize,
 }
 
 impl Lines {
-    fn new(layout: &Layout, axis: usize) -> Self {
+    pub(super) fn new(layout: &Layout, axis: usize) -> Self {
         let (mut shape, mut strides) = (layout.shape.clone(), layout.strides.clone());
         shape.remove(axis);
         let stride = strides.remove(axis);

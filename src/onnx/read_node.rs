@@ -1,6 +1,6 @@
 //! What a node is: a constant, an operator we know, or one that is carried through.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::attribute_proto::read_all;
 use super::header::canonical_domain;
@@ -80,7 +80,20 @@ pub fn present(names: &[String]) -> &[String] {
 
 fn read_foreign(node: &NodeProto, reason: String, limit: u64) -> Result<Foreign, Refusal> {
     let (op_type, domain) = (op_type(node).to_string(), domain(node).to_string());
-    Ok(Foreign { op_type, domain, attributes: read_all(&node.attribute, limit)?, own_inputs: node.input.len(), reason })
+    let attributes = read_all(&node.attribute, limit)?;
+    Ok(Foreign { op_type, domain, attributes, own_inputs: node.input.len(), inner: inner_operators(node), reason })
+}
+
+fn inner_operators(node: &NodeProto) -> BTreeSet<String> {
+    let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+    let mut operators = BTreeSet::new();
+    for inner in graphs.flat_map(|graph| &graph.node) {
+        operators.extend(inner_operators(inner));
+        if domain(inner).is_empty() {
+            operators.insert(op_type(inner).to_string());
+        }
+    }
+    operators
 }
 
 /// The tensor of a Constant node.

@@ -1,5 +1,7 @@
 //! An operator that zeroq does not know: carried through unharmed, never executed.
 
+use std::collections::BTreeSet;
+
 use super::attributes::Attributes;
 use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
 
@@ -11,6 +13,8 @@ pub struct Foreign {
     pub domain: String,
     pub attributes: Attributes,
     pub own_inputs: usize,
+    /// Operators of the default domain in its subgraphs, those within them included.
+    pub inner: BTreeSet<String>,
     /// Why it is not executed, for messages.
     pub reason: String,
 }

@@ -2,6 +2,7 @@
 
 use super::Attributes;
 use super::probe::{Input, check_gradient, read};
+use crate::tensor::DataType;
 
 fn check(name: &str, opset: i64, attributes: Attributes, inputs: Vec<Input>) {
     let inputs: Vec<_> = inputs.into_iter().map(Some).collect();
@@ -26,6 +27,11 @@ fn functions_of_one_input() {
         for name in ["Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Neg", "Abs", "Erf", "Softplus"] {
             check(name, 14, none(), vec![x()]);
         }
+        for form in ["none", "tanh"] {
+            check("Gelu", 20, none().string("approximate", form), vec![x()]);
+        }
+        check("Mish", 18, none(), vec![x()]);
+        check("Selu", 6, none(), vec![x()]);
         check("Exp", 13, none(), vec![x().map(|x| x * 0.5)]);
         check("Sqrt", 13, none(), vec![positive(x())]);
         check("Log", 13, none(), vec![positive(x())]);
@@ -122,7 +128,7 @@ fn learned_rounding() {
     for shape in SHAPES {
         let base = Input { constant: true, ..Input::distinct(shape, 2).map(|x| (4.0 * x).floor()).shared() };
         let v = Input::distinct(shape, 1).map(|x| 0.7 * x).shared();
-        let operator = super::SoftRound { data_type: crate::tensor::DataType::I8 };
+        let operator = super::SoftRound { data_type: DataType::I8 };
         check_gradient("SoftRound", &operator, &[Some(base), Some(v)], 4e-3);
     }
 }
@@ -165,7 +171,7 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 
 #[test]
 fn reductions() {
-    for name in ["ReduceMean", "ReduceMax", "ReduceSum"] {
+    for name in ["ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2"] {
         for axes in [vec![1], vec![2, 3], vec![-1], vec![1, 3], vec![0, 1, 2, 3]] {
             for keepdims in [0, 1] {
                 let attributes = none().ints("axes", &axes).int("keepdims", keepdims);
@@ -185,5 +191,54 @@ fn normalizations() {
     for shape in SHAPES {
         let vector = |seed: usize| Input::distinct(&[shape[1]], seed).shared();
         check("BatchNormalization", 15, none(), vec![Input::distinct(shape, 1), vector(2), vector(3), vector(4), positive(vector(5))]);
+    }
+}
+
+#[test]
+fn normalizations_of_groups() {
+    let shared = |shape: &[usize], seed: usize| Input::distinct(shape, seed).shared();
+    for (shape, axis, inner) in [(&[1, 3, 4][..], -1, &[4][..]), (&[1, 3, 2, 2], 1, &[3, 2, 2]), (&[2, 5], 1, &[5])] {
+        let attributes = none().int("axis", axis);
+        check("LayerNormalization", 17, attributes.clone(), vec![Input::distinct(shape, 1), shared(inner, 2), shared(inner, 3)]);
+        check("LayerNormalization", 17, attributes, vec![Input::distinct(shape, 1), shared(inner, 2)]);
+    }
+    for shape in [&[1, 4, 3, 2][..], &[2, 6, 5]] {
+        let channels = |seed: usize| shared(&shape[1..2], seed);
+        check("InstanceNormalization", 6, none(), vec![Input::distinct(shape, 1), channels(2), channels(3)]);
+        let groups = none().int("num_groups", 2);
+        check("GroupNormalization", 21, groups.clone(), vec![Input::distinct(shape, 1), channels(2), channels(3)]);
+        check("GroupNormalization", 18, groups, vec![Input::distinct(shape, 1), shared(&[2], 2), shared(&[2], 3)]);
+    }
+    for size in [1, 2, 5] {
+        let attributes = none().int("size", size).float("alpha", 0.3).float("beta", 0.6).float("bias", 1.5);
+        check("LRN", 13, attributes, vec![Input::distinct(&[1, 7, 2, 3], 1)]);
+    }
+}
+
+#[test]
+fn einsums() {
+    let cases: [(&str, &[&[usize]]); 5] = [
+        ("bij,bjk->bik", &[&[2, 3, 4], &[2, 4, 2]]),
+        ("nchw, ncvw -> nhv", &[&[1, 2, 3, 2], &[1, 2, 4, 2]]),
+        ("ij,kj", &[&[3, 4], &[2, 4]]),
+        ("bii->bi", &[&[2, 3, 3]]),
+        ("ijk->ki", &[&[2, 3, 4]]),
+    ];
+    for (equation, shapes) in cases {
+        let inputs = shapes.iter().enumerate().map(|(seed, shape)| Input::distinct(shape, seed + 1));
+        check("Einsum", 12, none().string("equation", equation), inputs.collect());
+    }
+}
+
+#[test]
+fn resizes() {
+    let sizes = |list: &[f32]| Input { constant: true, ..Input::new(&[4], list.to_vec()).shared() }.typed(DataType::I64);
+    for (mode, coordinates) in [("cubic", "half_pixel"), ("cubic", "align_corners"), ("linear", "half_pixel_symmetric")] {
+        for (to, exclude) in [([1.0, 2.0, 7.0, 5.0], 0), ([1.0, 2.0, 3.0, 9.0], i64::from(mode == "cubic"))] {
+            let attributes = none().string("mode", mode).string("coordinate_transformation_mode", coordinates);
+            let (operator, _) = read("Resize", 13, attributes.int("exclude_outside", exclude), &[]);
+            let inputs = [Some(Input::distinct(&[1, 2, 4, 5], 1)), None, None, Some(sizes(&to))];
+            check_gradient("Resize", operator.as_ref(), &inputs, 4e-3);
+        }
     }
 }

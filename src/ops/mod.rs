@@ -18,30 +18,38 @@ mod convolution_kernel;
 mod depth_to_space;
 mod dequantize_linear;
 mod div;
+mod einsum;
 mod elu;
 mod erf;
 mod exp;
 mod expand;
 mod foreign;
 mod gather;
+mod gelu;
 mod gemm;
 mod global_average_pool;
 mod global_max_pool;
 #[cfg(test)]
 mod gradient_tests;
+mod group_normalization;
 mod hard_sigmoid;
 mod hard_swish;
+mod instance_normalization;
+mod layer_normalization;
 mod leaky_relu;
 mod linear_quantization;
 mod log;
 mod log_softmax;
+mod lrn;
 mod mat_mul;
 mod matrix_kernel;
 mod max;
 mod max_pool;
 mod min;
+mod mish;
 mod mul;
 mod neg;
+mod normalization;
 mod normalized_exponential;
 pub mod operator;
 mod p_relu;
@@ -57,6 +65,7 @@ mod quantization_drop;
 mod quantization_tests;
 mod quantize_linear;
 mod rearrange;
+mod reduce_l2;
 mod reduce_max;
 mod reduce_mean;
 mod reduce_sum;
@@ -68,6 +77,7 @@ mod reordered;
 mod reshape;
 mod resize;
 mod rounding;
+mod selu;
 mod shape;
 mod sigmoid;
 mod slice;
@@ -75,11 +85,13 @@ mod sliding;
 mod soft_round;
 mod softmax;
 mod softplus;
+mod space_to_depth;
 mod split;
 mod sqrt;
 mod sub;
 mod sum;
 mod tanh;
+mod tile;
 mod transpose;
 mod unary;
 mod variadic;
@@ -100,24 +112,31 @@ pub use conv_transpose::ConvTranspose;
 pub use depth_to_space::DepthToSpace;
 pub use dequantize_linear::DequantizeLinear;
 pub use div::Div;
+pub use einsum::Einsum;
 pub use elu::Elu;
 pub use erf::Erf;
 pub use exp::Exp;
 pub use expand::Expand;
 pub use foreign::Foreign;
 pub use gather::Gather;
+pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
+pub use group_normalization::GroupNormalization;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
+pub use instance_normalization::InstanceNormalization;
+pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
+pub use lrn::Lrn;
 pub use mat_mul::MatMul;
 pub use max::Max;
 pub use max_pool::MaxPool;
 pub use min::Min;
+pub use mish::Mish;
 pub use mul::Mul;
 pub use neg::Neg;
 pub use normalized_exponential::SoftmaxAxis;
@@ -128,14 +147,16 @@ pub use pooling::{Padding, Window};
 pub use pow::Pow;
 pub use quantization_drop::QuantizationDrop;
 pub use quantize_linear::QuantizeLinear;
+pub use reduce_l2::ReduceL2;
 pub use reduce_max::ReduceMax;
 pub use reduce_mean::ReduceMean;
 pub use reduce_sum::ReduceSum;
 pub use reduction::ReducedAxes;
 pub use relu::Relu;
 pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
-pub use resize::{Resize, Swing};
+pub use resize::{Interpolation, Resize, Swing};
 pub use rounding::{Ceil, Floor, Reciprocal};
+pub use selu::Selu;
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
 pub use sigmoid::Sigmoid;
 pub use slice::Slice;
@@ -143,11 +164,13 @@ pub use sliding::{AutoPad, Sliding};
 pub use soft_round::SoftRound;
 pub use softmax::Softmax;
 pub use softplus::Softplus;
+pub use space_to_depth::SpaceToDepth;
 pub use split::Split;
 pub use sqrt::Sqrt;
 pub use sub::Sub;
 pub use sum::Sum;
 pub use tanh::Tanh;
+pub use tile::Tile;
 pub use transpose::Transpose;
 
 /// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
@@ -201,6 +224,7 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("DequantizeLinear", dequantize_linear::parse),
     ("Div", div::parse),
     ("Dropout", Dropout::parse),
+    ("Einsum", Einsum::parse),
     ("Elu", elu::parse),
     ("Equal", comparison::parse_equal),
     ("Erf", erf::parse),
@@ -209,13 +233,18 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("Flatten", Flatten::parse),
     ("Floor", rounding::parse_floor),
     ("Gather", Gather::parse),
+    ("Gelu", gelu::parse),
     ("Gemm", gemm::parse),
     ("GlobalAveragePool", global_average_pool::parse),
     ("GlobalMaxPool", global_max_pool::parse),
     ("Greater", comparison::parse_greater),
+    ("GroupNormalization", group_normalization::parse),
     ("HardSigmoid", hard_sigmoid::parse),
     ("HardSwish", hard_swish::parse),
     ("Identity", Identity::parse),
+    ("InstanceNormalization", instance_normalization::parse),
+    ("LRN", lrn::parse),
+    ("LayerNormalization", layer_normalization::parse),
     ("LeakyRelu", leaky_relu::parse),
     ("Less", comparison::parse_less),
     ("Log", log::parse),
@@ -224,6 +253,7 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("Max", max::parse),
     ("MaxPool", max_pool::parse),
     ("Min", min::parse),
+    ("Mish", mish::parse),
     ("Mul", mul::parse),
     ("Neg", neg::parse),
     ("PRelu", p_relu::parse),
@@ -232,24 +262,28 @@ const OPERATORS: &[(&str, Parse)] = &[
     ("QuantizeLinear", quantize_linear::parse),
     ("Range", Range::parse),
     ("Reciprocal", rounding::parse_reciprocal),
+    ("ReduceL2", reduce_l2::parse),
     ("ReduceMax", reduce_max::parse),
     ("ReduceMean", reduce_mean::parse),
     ("ReduceSum", reduce_sum::parse),
     ("Relu", relu::parse),
     ("Reshape", Reshape::parse),
     ("Resize", Resize::parse),
+    ("Selu", selu::parse),
     ("Shape", Shape::parse),
     ("Sigmoid", sigmoid::parse),
     ("Size", Size::parse),
     ("Slice", Slice::parse),
     ("Softmax", softmax::parse),
     ("Softplus", softplus::parse),
+    ("SpaceToDepth", SpaceToDepth::parse),
     ("Split", Split::parse),
     ("Sqrt", sqrt::parse),
     ("Squeeze", Squeeze::parse),
     ("Sub", sub::parse),
     ("Sum", sum::parse),
     ("Tanh", tanh::parse),
+    ("Tile", Tile::parse),
     ("Transpose", Transpose::parse),
     ("Unsqueeze", Unsqueeze::parse),
     ("Upsample", Resize::parse_upsample),

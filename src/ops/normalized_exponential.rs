@@ -3,7 +3,6 @@
 use super::operator::{Fact, Facts, Implementation, Refusal, Site};
 use super::unary::{self, output, resolve_axis};
 use super::{Attributes, NodeForm};
-use crate::graph::Dim;
 use crate::kernels::softmax::Softmax;
 
 /// The dimension that is normalized.
@@ -12,7 +11,7 @@ pub struct SoftmaxAxis {
     /// Negative ones count from the end.
     pub index: i64,
     /// From an operator set below 13, where all dimensions from `index` on were normalized as one. The same thing
-    /// where those after `index` are of size 1; refused elsewhere.
+    /// where those after `index` are of size 1; elsewhere the pass `flatten_softmax` says so in other operators.
     pub flatten: bool,
 }
 
@@ -29,23 +28,22 @@ impl SoftmaxAxis {
 }
 
 /// # Errors
-/// If the axis does not exist, or stands for several dimensions.
+/// If the axis does not exist.
 pub fn infer(inputs: &Facts<'_>, axis: SoftmaxAxis) -> Result<Vec<Fact>, Refusal> {
-    let input = inputs.required(0)?;
-    let index = resolve_axis(axis.index, input.rank())?;
-    if axis.flatten && input.shape[index + 1..].iter().any(|dim| *dim != Dim::Known(1)) {
-        return Err(format!("axis={} of operator set 12 and below, which covers several dimensions here, is not supported", axis.index));
-    }
+    resolve_axis(axis.index, inputs.required(0)?.rank())?;
     unary::infer(inputs)
 }
 
 /// # Errors
-/// If the axis does not exist.
+/// If the axis does not exist, or stands for several dimensions.
 pub fn implement(site: &Site<'_>, axis: SoftmaxAxis, logarithm: bool) -> Result<Implementation, Refusal> {
     let (input, output) = (&site.required(0)?.layout, output(site)?);
     if input.shape != output.shape {
         return Err(format!("output shape {:?} is not that of the input, {:?}", output.shape, input.shape));
     }
     let index = resolve_axis(axis.index, input.shape.len())?;
+    if axis.flatten && input.shape[index + 1..].iter().any(|size| *size != 1) {
+        return Err(format!("axis={} of operator set 12 and below, which covers several dimensions here, is not supported", axis.index));
+    }
     Ok(Implementation::Compute(Box::new(Softmax::new(input, output, index, logarithm))))
 }

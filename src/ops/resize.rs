@@ -6,21 +6,37 @@ use super::{NodeForm, Parsed};
 use crate::graph::Dim;
 use crate::tensor::{DataType, TensorData};
 
-/// Resampling by nearest neighbour or linearly. Inputs: data, roi (unused), scales, sizes.
+/// How an element between others is made of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Interpolation {
+    Nearest,
+    Linear,
+    /// By cubic polynomials of coefficient `a`; with `exclude_outside`, elements beyond the border count for nothing.
+    Cubic {
+        a: f32,
+        exclude_outside: bool,
+    },
+}
+
+/// Resampling by nearest neighbour, linearly or by cubic polynomials. Inputs: data, roi (unused), scales, sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resize {
-    pub linear: bool,
-    /// half_pixel, pytorch_half_pixel, align_corners or asymmetric.
+    pub interpolation: Interpolation,
+    /// half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners or asymmetric.
     pub coordinates: String,
     /// round_prefer_floor, round_prefer_ceil, floor or ceil.
     pub nearest_mode: String,
 }
 
+const COORDINATES: [&str; 5] = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"];
+
 impl Resize {
-    fn linear(mode: &str) -> Result<bool, Refusal> {
-        match mode {
-            "nearest" => Ok(false),
-            "linear" | "bilinear" => Ok(true),
+    fn interpolation(attributes: &mut Attributes) -> Result<Interpolation, Refusal> {
+        let (a, exclude) = (attributes.take_float("cubic_coeff_a", -0.75)?, attributes.take_int("exclude_outside", 0)?);
+        match attributes.take_string("mode", "nearest")?.as_str() {
+            "nearest" => Ok(Interpolation::Nearest),
+            "linear" | "bilinear" => Ok(Interpolation::Linear),
+            "cubic" => Ok(Interpolation::Cubic { a, exclude_outside: exclude != 0 }),
             other => Err(format!("mode={other} is not supported")),
         }
     }
@@ -29,25 +45,24 @@ impl Resize {
     /// If an attribute is wrong, unknown or not supported.
     pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
         let mut attributes = form.attributes;
-        let linear = Self::linear(&attributes.take_string("mode", "nearest")?)?;
+        let interpolation = Self::interpolation(&mut attributes)?;
         if form.opset < 11 {
             attributes.finish()?;
-            return Ok(Parsed { moved: Some((1, 2)), ..Parsed::plain(Self::of_old_sets(linear)) });
+            return Ok(Parsed { moved: Some((1, 2)), ..Parsed::plain(Self::of_old_sets(interpolation)) });
         }
         let coordinates = attributes.take_string("coordinate_transformation_mode", "half_pixel")?;
         let nearest_mode = attributes.take_string("nearest_mode", "round_prefer_floor")?;
-        let _ = (attributes.take_float("cubic_coeff_a", -0.75)?, attributes.take_float("extrapolation_value", 0.0)?);
-        let _ = attributes.take_int("exclude_outside", 0)?;
+        attributes.take_float("extrapolation_value", 0.0)?;
         let antialias = attributes.take_int("antialias", 0)?;
         let policy = attributes.take_string("keep_aspect_ratio_policy", "stretch")?;
         attributes.finish()?;
         if antialias != 0 || policy != "stretch" {
             return Err("antialias and keep_aspect_ratio_policy are not supported".to_string());
         }
-        if !["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"].contains(&coordinates.as_str()) {
+        if !COORDINATES.contains(&coordinates.as_str()) {
             return Err(format!("coordinate_transformation_mode={coordinates} is not supported"));
         }
-        Ok(Parsed::plain(Resize { linear, coordinates, nearest_mode }))
+        Ok(Parsed::plain(Resize { interpolation, coordinates, nearest_mode }))
     }
 
     /// Upsample of operator sets 7 (attribute `scales`) and 9 (input 1).
@@ -56,14 +71,14 @@ impl Resize {
     /// If an attribute is wrong, unknown or not supported.
     pub fn parse_upsample(form: NodeForm) -> Result<Parsed, Refusal> {
         let mut attributes = form.attributes;
-        let linear = Self::linear(&attributes.take_string("mode", "nearest")?)?;
+        let interpolation = Self::interpolation(&mut attributes)?;
         let scales = match attributes.0.remove("scales") {
             Some(Attribute::Floats(scales)) => Some(scales),
             None => None,
             Some(_) => return Err("attribute `scales` must be a list of numbers".to_string()),
         };
         attributes.finish()?;
-        let parsed = Parsed::plain(Self::of_old_sets(linear));
+        let parsed = Parsed::plain(Self::of_old_sets(interpolation));
         Ok(match scales {
             Some(scales) => Parsed { inputs: vec![(2, TensorData::vector(scales))], ..parsed },
             None => Parsed { moved: Some((1, 2)), ..parsed },
@@ -71,8 +86,8 @@ impl Resize {
     }
 
     /// What Upsample and the Resize of operator set 10 do.
-    fn of_old_sets(linear: bool) -> Resize {
-        Resize { linear, coordinates: "asymmetric".to_string(), nearest_mode: "floor".to_string() }
+    fn of_old_sets(interpolation: Interpolation) -> Resize {
+        Resize { interpolation, coordinates: "asymmetric".to_string(), nearest_mode: "floor".to_string() }
     }
 
     /// Output size and scale of each dimension.
@@ -101,6 +116,10 @@ impl Resize {
             "align_corners" => 0.0,
             "asymmetric" => at / scale,
             "pytorch_half_pixel" if to <= 1 => 0.0,
+            "half_pixel_symmetric" => {
+                let adjustment = to as f64 / (from as f64 * scale);
+                from as f64 / 2.0 * (1.0 - adjustment) + (at + 0.5) / scale - 0.5
+            }
             _ => (at + 0.5) / scale - 0.5,
         }
     }
@@ -119,16 +138,32 @@ impl Resize {
         let last = from as f64 - 1.0;
         let tap = |at: usize| {
             let position = self.position(at, from, to, scale);
-            if !self.linear || from == to {
-                return vec![(self.nearest(position).clamp(0.0, last) as usize, 1.0)];
+            let low = position.clamp(0.0, last).floor();
+            let part = (position.clamp(0.0, last) - low) as f32;
+            match self.interpolation {
+                Interpolation::Cubic { a, exclude_outside } if from != to => cubic(position, from, a, exclude_outside),
+                Interpolation::Linear if from != to => vec![(low as usize, 1.0 - part), ((low + 1.0).min(last) as usize, part)],
+                _ => vec![(self.nearest(position).clamp(0.0, last) as usize, 1.0)],
             }
-            let position = position.clamp(0.0, last);
-            let low = position.floor();
-            let part = (position - low) as f32;
-            vec![(low as usize, 1.0 - part), ((low + 1.0).min(last) as usize, part)]
         };
         (0..to).map(tap).collect()
     }
+}
+
+/// The four neighbours of `position` and their weights; those beyond the border are the one at the border.
+/// Formula: Keys 1981, "Cubic convolution interpolation for digital image processing".
+fn cubic(position: f64, from: usize, a: f32, exclude_outside: bool) -> Vec<(usize, f32)> {
+    let low = position.floor();
+    let part = (position - low) as f32;
+    let near = |t: f32| ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0;
+    let far = |t: f32| ((a * t - 5.0 * a) * t + 8.0 * a) * t - 4.0 * a;
+    let weights = [far(part + 1.0), near(part), near(1.0 - part), far(2.0 - part)];
+    let outside = |at: f64| exclude_outside && !(0.0..from as f64).contains(&at);
+    let places = [low - 1.0, low, low + 1.0, low + 2.0];
+    let kept = |(at, weight): (&f64, f32)| if outside(*at) { 0.0 } else { weight };
+    let weights: Vec<f32> = places.iter().zip(weights).map(kept).collect();
+    let total = if exclude_outside { weights.iter().sum() } else { 1.0 };
+    places.iter().zip(weights).map(|(at, weight)| (at.clamp(0.0, from as f64 - 1.0) as usize, weight / total)).collect()
 }
 
 /// Each output element is a weighted sum of input elements.
@@ -162,12 +197,24 @@ impl Operator for Resize {
     }
 
     fn attributes(&self) -> Attributes {
-        let attributes = Attributes::default().string("mode", if self.linear { "linear" } else { "nearest" });
+        let attributes = match self.interpolation {
+            Interpolation::Nearest => Attributes::default().string("mode", "nearest"),
+            Interpolation::Linear => Attributes::default().string("mode", "linear"),
+            Interpolation::Cubic { a, exclude_outside } => {
+                let attributes = Attributes::default().string("mode", "cubic").float("cubic_coeff_a", a);
+                attributes.int("exclude_outside", i64::from(exclude_outside))
+            }
+        };
         attributes.string("coordinate_transformation_mode", &self.coordinates).string("nearest_mode", &self.nearest_mode)
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
         let x = inputs.required(0)?;
+        let open = |index: usize| inputs.get(index).is_some_and(|fact| fact.constant.is_none() && fact.shape != [Dim::Known(0)]);
+        if open(2) || open(3) {
+            // Computed from shapes that are not known yet.
+            return Ok(vec![Fact::new(x.data_type, vec![Dim::Unknown; x.rank()])]);
+        }
         let scales = inputs.get(2).and_then(|scales| scales.constant.as_ref()?.to_f32());
         let sizes = inputs.get(3).and_then(Fact::integers);
         let known: Vec<usize> = x.shape.iter().map(|dim| dim.known().unwrap_or(1)).collect();
@@ -186,7 +233,7 @@ impl Operator for Resize {
         let sizes = site.get(3).map(|_| site.integers(3)).transpose()?;
         let target = self.target(&input.shape, scales, sizes)?;
         let taps: Vec<_> = input.shape.iter().zip(target).map(|(from, (to, scale))| self.taps(*from, to, scale)).collect();
-        if !self.linear {
+        if self.interpolation == Interpolation::Nearest {
             let plain = Layout::row_major(&input.shape);
             return Ok(Implementation::Move { maps: vec![mix(&plain, &taps).into_iter().map(|terms| terms[0].0).collect()], fill: 0.0 });
         }
@@ -195,7 +242,10 @@ impl Operator for Resize {
     }
 
     fn quantization_role(&self) -> QuantizationRole {
-        if self.linear { QuantizationRole::Float } else { QuantizationRole::PassThrough }
+        match self.interpolation {
+            Interpolation::Nearest => QuantizationRole::PassThrough,
+            Interpolation::Linear | Interpolation::Cubic { .. } => QuantizationRole::Float,
+        }
     }
 }
 

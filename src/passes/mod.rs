@@ -5,6 +5,7 @@ mod batch_norm_statistics;
 mod bind_shapes;
 mod eliminate_identities;
 mod equalize_layers;
+mod flatten_softmax;
 mod fold_batch_norm;
 mod fold_constants;
 mod infer_shapes;
@@ -17,6 +18,7 @@ mod split_channels;
 #[cfg(test)]
 mod tests;
 mod upgrade_opset;
+mod widen_float16;
 
 use crate::error::Result;
 use crate::graph::{Graph, check};
@@ -26,6 +28,7 @@ pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
 pub use eliminate_identities::eliminate_identities;
 pub use equalize_layers::{Seam, channel_of, find_seams, scale_seam};
+pub use flatten_softmax::flatten_softmax;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::{fold_constants, seal_constants};
 pub use infer_shapes::{fact_of, infer_shapes};
@@ -36,6 +39,7 @@ pub use replace_reduce_mean::replace_reduce_mean;
 pub use resolve_reshapes::resolve_reshapes;
 pub use split_channels::{Strand, find_strands, split_channels};
 pub use upgrade_opset::upgrade_opset;
+pub use widen_float16::widen_float16;
 
 /// Removes what exporters leave behind: shape arithmetic, identities, separate padding. BatchNormalization stays, since
 /// synthesis reads it.

@@ -1,9 +1,9 @@
 //! Each pass on a small graph: what it becomes, and that it still computes the same.
 
 use super::*;
-use crate::graph::sketch::{Sketch, assert_same_function};
+use crate::graph::sketch::{Sketch, assert_same_function, noise};
 use crate::graph::{Graph, NodeId};
-use crate::ops::Attributes;
+use crate::ops::{Attributes, Softmax, SoftmaxAxis};
 use crate::tensor::{DataType, TensorData};
 
 /// Applies `pass` and compares the text of the result.
@@ -204,4 +204,64 @@ fn channels_scale_through_homogeneous_functions_alone() {
     }
     assert_same_function(&graph, &scaled);
     assert_ne!(graph.constant(graph.find_value("w").unwrap()), scaled.constant(scaled.find_value("w").unwrap()));
+}
+
+#[test]
+fn an_old_softmax_over_several_dimensions_becomes_one_of_rows() {
+    let sketch = Sketch::new(&[0, 3, 2, 2]).plain("s", "Softmax", "x");
+    let graph = sketch.plain("y", "Relu", "s").outputs("y");
+    let (id, _) = graph.producer(graph.find_value("s").unwrap()).unwrap();
+    for (index, changed) in [(1, true), (2, true), (3, false)] {
+        let mut after = graph.clone();
+        let axis = SoftmaxAxis { index, flatten: true };
+        after.set_operator(id, std::sync::Arc::new(Softmax { axis }));
+        flatten_softmax(&mut after).unwrap();
+        let lines: Vec<String> = after.to_string().lines().map(|line| line.trim().to_string()).collect();
+        assert_eq!(lines.contains(&"s = Softmax(x)".to_string()), !changed, "{lines:?}");
+        assert_eq!(lines.contains(&"s = Reshape(s_rows_values, s_shape_values)".to_string()), changed, "{lines:?}");
+        let sums = rows(&after, index as usize);
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{sums:?}");
+    }
+}
+
+/// What the elements of the output from dimension `axis` on add up to, on noise.
+fn rows(graph: &Graph, axis: usize) -> Vec<f32> {
+    let set = noise(graph, 1);
+    let outputs = crate::execution::evaluate(graph, &graph.outputs, &set, &crate::execution::Config::default()).unwrap();
+    let output = &outputs[0];
+    let len: usize = output.shape()[axis + 1..].iter().product();
+    output.iter().copied().collect::<Vec<f32>>().chunks(len).map(|row| row.iter().sum()).collect()
+}
+
+#[test]
+fn a_float16_graph_computes_in_float32_behind_casts() {
+    let graph = Sketch::new(&[0, 3, 4, 4]).conv("c", "x", (3, 4), 3, 1).norm("n", "c", 4).plain("y", "Relu", "n").outputs("y");
+    let mut half = graph.clone();
+    for id in graph.value_ids() {
+        match graph.constant(id).and_then(|tensor| tensor.cast(DataType::F16)) {
+            Some(tensor) => half.set_constant(id, tensor),
+            None => half.set_facts(id, Some(DataType::F16), graph.value(id).shape.clone()),
+        }
+    }
+    let text = "(x)
+        x_f32 = Cast(x)
+        c = Conv(x_f32, c_w_f32)
+        n = BatchNormalization(c, n_scale_f32, n_shift_f32, n_mean_f32, n_var_f32)
+        y_f32 = Relu(n)
+        y = Cast(y_f32)
+        -> y";
+    let after = assert_becomes(&half, |graph| assert!(widen_float16(graph).unwrap()), text);
+    let type_of = |name: &str| after.value(after.find_value(name).unwrap()).data_type;
+    assert_eq!((type_of("x"), type_of("y"), type_of("c_w_f32")), (Some(DataType::F16), Some(DataType::F16), Some(DataType::F32)));
+    assert!(!widen_float16(&mut graph.clone()).unwrap(), "a float32 graph stays");
+}
+
+#[test]
+fn layers_in_float64_are_named() {
+    let mut graph = Sketch::new(&[0, 3, 4, 4]).conv("y", "x", (3, 4), 3, 1).outputs("y");
+    let weight = graph.find_value("y_w").unwrap();
+    let wide = graph.constant(weight).unwrap().cast(DataType::F64).unwrap();
+    graph.set_constant(weight, wide);
+    let message = widen_float16(&mut graph).unwrap_err().to_string();
+    assert!(message.contains("node `y` (Conv): weights of type f64; export the model in float32"), "{message}");
 }

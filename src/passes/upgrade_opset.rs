@@ -2,31 +2,45 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
-use crate::ops::{Attribute, BatchNormalization, Foreign, Operator, ReduceMax, ReduceMean, ReducedAxes, Resize, Split};
+use crate::ops::{BatchNormalization, Foreign, GroupNormalization, Operator, ReduceL2, ReduceMax, ReduceMean, ReducedAxes, Resize, Split};
 use crate::tensor::TensorData;
 
 /// The first operator set whose quantizers know integers of 4 and of 16 bits.
 const WANTED: i64 = 21;
 
-/// Operators that zeroq does not know, and since which set (up to [`WANTED`]) a node that was written before is not valid
-/// any more or means something else. Later versions of all others only take more types, or more attributes whose defaults
-/// mean what was meant before.
-const REWRITTEN: [(&str, i64); 15] = [
+/// Operators, and since which set (up to [`WANTED`]) a node that was written before is not valid any more or means something
+/// else. Later versions of all others only take more types, or more attributes whose defaults mean what was meant before.
+const REWRITTEN: [(&str, i64); 30] = [
+    ("BatchNormalization", 14),
+    ("Clip", 11),
     ("DFT", 20),
+    ("Dropout", 12),
     ("GridSample", 20),
     ("GroupNormalization", 21),
     ("Hardmax", 13),
+    ("LogSoftmax", 13),
+    ("Pad", 11),
     ("ReduceL1", 18),
     ("ReduceL2", 18),
     ("ReduceLogSum", 18),
     ("ReduceLogSumExp", 18),
+    ("ReduceMax", 18),
+    ("ReduceMean", 18),
     ("ReduceMin", 18),
     ("ReduceProd", 18),
+    ("ReduceSum", 13),
     ("ReduceSumSquare", 18),
+    ("Resize", 18),
     ("RoiAlign", 16),
     ("Scan", 9),
     ("Scatter", 11),
+    ("Slice", 10),
+    ("Softmax", 13),
+    ("Split", 18),
+    ("Squeeze", 13),
     ("TopK", 11),
+    ("Unsqueeze", 13),
+    ("Upsample", 10),
 ];
 
 /// Raises the graph to operator set 21, which integers of 4 and 16 bits need; a graph of this set or a later one stays.
@@ -39,7 +53,7 @@ pub fn upgrade_opset(graph: &mut Graph, written_in: i64) -> Result<()> {
         return Ok(());
     }
     let refuse = |node: &Node| {
-        let reason = obstacle(node, written_in)?;
+        let reason = obstacle(graph, node, written_in)?;
         Some(format!("node `{}` ({}): {reason}, and integers of 4 or 16 bits need set {WANTED}", node.name, node.operator.name()))
     };
     let refused: Vec<String> = graph.nodes().filter_map(|(_, node)| refuse(node)).collect();
@@ -55,16 +69,20 @@ pub fn upgrade_opset(graph: &mut Graph, written_in: i64) -> Result<()> {
 }
 
 /// Why `node` cannot be raised.
-fn obstacle(node: &Node, written_in: i64) -> Option<String> {
+fn obstacle(graph: &Graph, node: &Node, written_in: i64) -> Option<String> {
+    if node.is::<GroupNormalization>().is_some() && scales_of_channels(graph, node).is_none() {
+        return Some("its scales must be constant, and its channels known".to_string());
+    }
     let Some(foreign) = node.is::<Foreign>().filter(|foreign| foreign.domain.is_empty()) else {
         let trains = node.is::<BatchNormalization>().is_some() && node.outputs.iter().flatten().count() > 1;
         return trains.then(|| "its outputs beyond the first are not those of later operator sets".to_string());
     };
-    if foreign.attributes.0.values().any(|attribute| matches!(attribute, Attribute::Opaque(_))) {
-        return Some(format!("its subgraphs are written in operator set {written_in}"));
+    let changed = |name: &str| REWRITTEN.iter().find(|(other, since)| *other == name && written_in < *since);
+    if let Some((name, since)) = foreign.inner.iter().find_map(|name| changed(name)) {
+        return Some(format!("its subgraph has a {name} written in operator set {written_in}, and set {since} changed its form"));
     }
-    let changed = REWRITTEN.iter().find(|(name, since)| *name == foreign.op_type && written_in < *since)?;
-    Some(format!("it is written in operator set {written_in}, and set {} changed its form", changed.1))
+    let (_, since) = changed(&foreign.op_type)?;
+    Some(format!("it is written in operator set {written_in}, and set {since} changed its form"))
 }
 
 fn raise(graph: &mut Graph, id: NodeId) {
@@ -73,10 +91,33 @@ fn raise(graph: &mut Graph, id: NodeId) {
         list_axes(graph, id, &mean.axes, |axes| Arc::new(ReduceMean { axes }));
     } else if let Some(max) = node.is::<ReduceMax>() {
         list_axes(graph, id, &max.axes, |axes| Arc::new(ReduceMax { axes }));
+    } else if let Some(length) = node.is::<ReduceL2>() {
+        list_axes(graph, id, &length.axes, |axes| Arc::new(ReduceL2 { axes }));
     } else if let Some(split) = node.is::<Split>().filter(|_| node.input(1).is_none()) {
         graph.set_operator(id, Arc::new(Split { counted: true, ..*split }));
+    } else if let Some(scales) = node.is::<GroupNormalization>().and_then(|_| scales_of_channels(graph, &node)) {
+        repeat_scales(graph, id, scales);
     } else if node.is::<Resize>().is_some() {
         drop_empty_inputs(graph, id);
+    }
+}
+
+/// Scale and bias of a GroupNormalization, which stood for groups before set 21, repeated for every channel.
+fn scales_of_channels(graph: &Graph, node: &Node) -> Option<Vec<TensorData>> {
+    let channels = graph.value(node.input(0)?).shape.as_ref()?.get(1)?.known()?;
+    let repeat = |index: usize| {
+        let given = graph.constant(node.input(index)?)?.to_f32()?;
+        let times = channels.checked_div(given.len())?;
+        Some(TensorData::vector(given.iter().flat_map(|x| std::iter::repeat_n(*x, times)).collect::<Vec<f32>>()))
+    };
+    [1, 2].into_iter().map(repeat).collect()
+}
+
+fn repeat_scales(graph: &mut Graph, id: NodeId, scales: Vec<TensorData>) {
+    for (index, tensor) in scales.into_iter().enumerate() {
+        let name = graph.unused_name(&format!("{}_scale_{index}", graph.node(id).name));
+        let input = graph.add_constant(name, tensor);
+        graph.set_input(id, index + 1, Some(input));
     }
 }
 
@@ -105,9 +146,10 @@ mod tests {
     use crate::graph::sketch::{Sketch, assert_same_function};
     use crate::ops::Attributes;
 
-    fn foreign(op_type: &str, domain: &str, attributes: Attributes) -> Arc<dyn Operator> {
+    fn foreign(op_type: &str, domain: &str, inner: &[&str]) -> Arc<dyn Operator> {
         let (op_type, domain) = (op_type.to_string(), domain.to_string());
-        Arc::new(Foreign { op_type, domain, attributes, own_inputs: 1, reason: "unknown".to_string() })
+        let inner = inner.iter().map(|name| name.to_string()).collect();
+        Arc::new(Foreign { op_type, domain, attributes: Attributes::default(), own_inputs: 1, inner, reason: "unknown".to_string() })
     }
 
     /// A Relu, and behind it an operator that zeroq does not know.
@@ -153,16 +195,16 @@ mod tests {
 
     #[test]
     fn foreign_nodes_stay_where_nothing_changed_and_are_named_where_it_did() {
-        let none = Attributes::default;
-        let body = || none().with("body", Attribute::Opaque(vec![1]));
         let cases = [
-            (foreign("ReduceMin", "", none()), 17, Some("set 18 changed its form")),
-            (foreign("ReduceMin", "", none()), 18, None),
-            (foreign("TopK", "", none()), 10, Some("set 11 changed its form")),
-            (foreign("TopK", "", none()), 17, None),
-            (foreign("Loop", "", body()), 17, Some("its subgraphs are written in operator set 17")),
-            (foreign("Loop", "com.microsoft", body()), 17, None),
-            (foreign("NonMaxSuppression", "", none()), 11, None),
+            (foreign("ReduceMin", "", &[]), 17, Some("set 18 changed its form")),
+            (foreign("ReduceMin", "", &[]), 18, None),
+            (foreign("TopK", "", &[]), 10, Some("set 11 changed its form")),
+            (foreign("TopK", "", &[]), 17, None),
+            (foreign("Loop", "", &["Add", "ReduceMean"]), 17, Some("its subgraph has a ReduceMean written in operator set 17")),
+            (foreign("Loop", "", &["Add", "ReduceMean"]), 18, None),
+            (foreign("Loop", "", &["Add"]), 17, None),
+            (foreign("Loop", "com.microsoft", &["ReduceMean"]), 17, None),
+            (foreign("NonMaxSuppression", "", &[]), 11, None),
         ];
         for (operator, written_in, wanted) in cases {
             let mut graph = with_foreign(operator);
@@ -180,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_newer_graph_stays_in_its_set() {
-        let mut graph = with_foreign(foreign("ReduceMin", "", Attributes::default()));
+        let mut graph = with_foreign(foreign("ReduceMin", "", &[]));
         graph.opset = 22;
         upgrade_opset(&mut graph, 22).unwrap();
         assert_eq!(graph.opset, 22);
