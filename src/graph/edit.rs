@@ -95,14 +95,6 @@ impl Graph {
         self.values[value.0 as usize].producer = Some(id);
     }
 
-    /// Leaves `id` its first `count` outputs; the others become values that nobody makes.
-    pub fn keep_outputs(&mut self, id: NodeId, count: usize) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        for output in node.outputs.split_off(count.min(node.outputs.len())).into_iter().flatten() {
-            self.values[output.0 as usize].producer = None;
-        }
-    }
-
     pub fn rename_node(&mut self, id: NodeId, name: impl Into<String>) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.name = name.into();

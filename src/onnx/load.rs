@@ -11,14 +11,18 @@ use sha2::{Digest, Sha256};
 use super::count_messages::check_messages;
 use super::external_data::read_external_data;
 use super::file_format::wrong_format;
-use super::header::{output_opset, read_header};
+use super::header::{Header, output_opset, read_header};
+use super::inference_mode::set_inference_mode;
+use super::inline_functions::inline_functions;
 use super::messages::ModelProto;
 use super::model::Model;
 use super::read_graph::{GraphParts, read_graph};
 use super::read_node;
+use super::take_branches::{has_branches, known_conditions, take_branches};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::ops::Foreign;
+use crate::passes::flatten_softmax;
 
 /// Nodes that one warning names.
 const NAMED_AT_ONCE: usize = 8;
@@ -66,13 +70,16 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
 pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Result<Model> {
     let bytes: Bytes = bytes.into();
     let (mut proto, mut warnings) = decode(bytes.clone(), path, limits)?;
+    inline_functions(&mut proto, limits.nodes)?;
     let header = read_header(&proto)?;
     refuse_training(&proto)?;
     let external = read_external_data(&mut proto, folder_of(path), limits)?;
     if external.has_checksums {
         warnings.push("checksums of external data are not verified".to_string());
     }
-    let GraphParts { graph, foreign, notes } = read_graph(&mut proto, &header, limits)?;
+    warnings.extend(infer_only(&mut proto, header.opset));
+    let GraphParts { mut graph, foreign, notes } = read_taken(&mut proto, &header, limits)?;
+    flatten_softmax(&mut graph)?;
     let mut model = Model {
         graph,
         shell: proto,
@@ -108,6 +115,45 @@ fn decode(bytes: Bytes, path: &Path, limits: &Limits) -> Result<(ModelProto, Vec
     Ok((proto, warning.into_iter().collect()))
 }
 
+/// Reads the graph, with the branches of If nodes in their place whose condition is known.
+fn read_taken(proto: &mut ModelProto, header: &Header, limits: &Limits) -> Result<GraphParts> {
+    let mut taken = 0;
+    loop {
+        let original = has_branches(proto).then(|| proto.clone());
+        let mut parts = read_graph(proto, header, limits)?;
+        if let Some(mut original) = original {
+            let conditions = known_conditions(&original, &parts.graph);
+            let more = take_branches(&mut original, &conditions);
+            if more > 0 {
+                taken += more;
+                *proto = original;
+                continue;
+            }
+        }
+        if taken > 0 {
+            parts.notes.push(format!("{taken} If nodes, whose condition is always the same, were replaced by the branch that runs"));
+        }
+        return Ok(parts);
+    }
+}
+
+/// Turns layers that were exported as they train to inference, and says so.
+fn infer_only(proto: &mut ModelProto, opset: i64) -> Option<String> {
+    let turned = set_inference_mode(proto, opset);
+    let shown = named(&turned);
+    (!turned.is_empty()).then(|| {
+        format!("these nodes were exported in training mode and are taken for inference, with the statistics that they hold: {shown}")
+    })
+}
+
+/// The first of a list of nodes, and how many there are beyond.
+fn named(nodes: &[String]) -> String {
+    let more = nodes.len().saturating_sub(NAMED_AT_ONCE);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown: Vec<&str> = nodes.iter().take(NAMED_AT_ONCE).map(String::as_str).collect();
+    format!("{}{more}", shown.join(", "))
+}
+
 fn refuse_training(proto: &ModelProto) -> Result<()> {
     if proto.training_info.is_empty() {
         return Ok(());
@@ -133,21 +179,15 @@ fn raise_opset(model: &mut Model) {
     let default_domain = model.foreign.values().filter(|node| read_node::domain(node).is_empty());
     let left: Vec<String> = default_domain.map(read_node::describe).collect();
     if !left.is_empty() {
-        let (old, nodes) = (model.opset, listed(&left));
+        let (old, nodes) = (model.opset, named(&left));
         model.warnings.push(format!("operator set raised to {raised}, but these nodes are kept as set {old} wrote them: {nodes}"));
     }
-}
-
-fn listed(nodes: &[String]) -> String {
-    let more = nodes.len().saturating_sub(NAMED_AT_ONCE);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    nodes.iter().take(NAMED_AT_ONCE).cloned().collect::<Vec<_>>().join(", ") + &more
 }
 
 fn warn_of_foreign_nodes(model: &mut Model) {
     let nodes = model.graph.nodes().filter_map(|(_, node)| Some((&node.name, node.is::<Foreign>()?)));
     let lines: Vec<String> = nodes.map(|(name, foreign)| format!("`{name}` ({}): {}", foreign.op_type, foreign.reason)).collect();
     if !lines.is_empty() {
-        model.warnings.push(format!("carried through as they are, in float, and never run: {}", listed(&lines)));
+        model.warnings.push(format!("carried through as they are, in float, and never run: {}", named(&lines)));
     }
 }

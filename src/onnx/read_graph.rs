@@ -11,7 +11,7 @@ use super::{tensor_proto, value_info};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::limits::{Limits, beyond};
-use crate::ops::{BatchNormalization, Refusal};
+use crate::ops::{BatchNormalization, Foreign, Refusal};
 use crate::tensor::TensorData;
 
 /// A graph, and what was noticed on the way.
@@ -262,7 +262,6 @@ impl<'a> Reader<'a> {
                     self.foreign.insert(name(&node).to_string(), node);
                 }
                 Ok(ReadNode::Known(parsed)) => {
-                    self.notes.extend(parsed.repair.map(|repair| format!("node {}: {repair}", describe(&node))));
                     let mut inputs = self.resolve(&node, present(&node.input))?;
                     if let Some((from, to)) = parsed.moved {
                         inputs.resize(inputs.len().max(to + 1), None);
@@ -332,8 +331,12 @@ impl<'a> Reader<'a> {
             if !seen.insert(value) {
                 return refuse("stands twice");
             }
-            let (data_type, shape) =
-                value_info::read(info).map_err(|kind| Error::Unsupported(vec![format!("graph output `{name}`: {kind}")]))?;
+            let made_unseen = self.graph.producer(value).is_some_and(|(_, node)| node.is::<Foreign>().is_some());
+            let (data_type, shape) = match value_info::read(info) {
+                // A sequence or a map that a node carries through is written back as it came.
+                Err(_) if made_unseen => (None, None),
+                declared => declared.map_err(|kind| Error::Unsupported(vec![format!("graph output `{name}`: {kind}")]))?,
+            };
             if self.graph.producer(value).is_some() {
                 self.graph.set_facts(value, data_type, shape);
             }
@@ -342,25 +345,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Old exports of BatchNormalization, and those of a network in training, write statistics as well.
-    fn drop_statistics(&mut self) -> Result<()> {
-        let norms = self.graph.nodes().filter(|(_, node)| node.is::<BatchNormalization>().is_some() && node.outputs.len() > 1);
-        let norms: Vec<NodeId> = norms.map(|(id, _)| id).collect();
-        let consumers = if norms.is_empty() { Vec::new() } else { self.graph.consumers() };
-        for id in norms {
-            let node = self.graph.node(id);
-            let is_read =
-                |value: &&ValueId| self.graph.is_output(**value) || consumers.get(value.0 as usize).is_some_and(|nodes| !nodes.is_empty());
-            if let Some(read) = node.outputs.iter().skip(1).flatten().find(is_read) {
-                let reason = format!(
-                    "its output `{}`, statistics of training (training_mode=1), is read; export the model for inference",
-                    self.graph.value(*read).name
-                );
-                return Err(Error::node(&node.name, node.operator.name(), reason));
-            }
-            self.graph.keep_outputs(id, 1);
-        }
-        Ok(())
+    /// BatchNormalizations whose statistics nobody reads infer already: a file that reads them trains.
+    fn refuse_training(&self) -> Result<()> {
+        let norms = self.graph.nodes().map(|(_, node)| node).filter(|node| node.is::<BatchNormalization>().is_some());
+        let Some((node, read)) = norms.filter_map(|node| Some((node, node.outputs.iter().skip(1).flatten().next()?))).next() else {
+            return Ok(());
+        };
+        let read = &self.graph.value(*read).name;
+        let reason = format!("its output `{read}`, statistics of training (training_mode=1), is read; export the model for inference");
+        Err(Error::node(&node.name, node.operator.name(), reason))
     }
 
     fn finish(mut self) -> Result<GraphParts> {
@@ -369,7 +362,7 @@ impl<'a> Reader<'a> {
         }
         let order = |graph: &Graph| graph.nodes().map(|(id, _)| id).collect::<Vec<NodeId>>();
         let before = order(&self.graph);
-        self.drop_statistics()?;
+        self.refuse_training()?;
         self.graph.sort()?;
         if before != order(&self.graph) {
             self.notes.push("nodes did not stand in execution order and were sorted".to_string());

@@ -7,6 +7,7 @@ use super::capture::captured_names;
 use super::header::{canonical_domain, least_ir_version};
 use super::messages::{ModelProto, NodeProto, OperatorSetIdProto, TensorAnnotation, TensorProto, ValueInfoProto};
 use super::model::Model;
+use super::rename::{Renames, identity, rename_captured};
 use super::{read_node, tensor_proto, value_info};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Graph, Node, ValueId, check};
@@ -82,7 +83,7 @@ fn write_node(model: &Model, node: &Node, aliases: &mut Aliases, nodes: &mut Vec
         Some(foreign) => {
             let (own, captured) = node.inputs.split_at(foreign.own_inputs.min(node.inputs.len()));
             proto.input = names_of(graph, own);
-            write_aliases(graph, &proto, captured, aliases, nodes)?;
+            write_aliases(graph, &mut proto, captured, aliases, nodes)?;
         }
         None => {
             proto.input = read_node::present(&names_of(graph, &node.inputs)).to_vec();
@@ -113,32 +114,35 @@ fn as_it_came(model: &Model, node: &Node, foreign: &Foreign) -> Result<NodeProto
     }
 }
 
-/// Subgraphs read outer values by name. Where the value has another name now, an Identity brings the former one back.
+/// Subgraphs read outer values by name. Where the value has another name now, an Identity brings the former one back, or,
+/// where the former one means another value, the subgraphs are told the new one.
 fn write_aliases(
     graph: &Graph,
-    proto: &NodeProto,
+    proto: &mut NodeProto,
     captured: &[Option<ValueId>],
     aliases: &mut Aliases,
     nodes: &mut Vec<NodeProto>,
 ) -> Result<()> {
+    let mut renames = Renames::new();
     for (wanted, value) in captured_names(proto).into_iter().zip(captured.iter().flatten()) {
-        if graph.value(*value).name == wanted || aliases.0.get(&wanted) == Some(value) {
+        let name = &graph.value(*value).name;
+        if *name == wanted || aliases.0.get(&wanted) == Some(value) {
             continue;
         }
         if graph.find_value(&wanted).is_some() || aliases.0.contains_key(&wanted) {
-            let reason = format!("its subgraph reads `{wanted}`, which means another value now");
-            return Err(Error::node(read_node::name(proto), read_node::op_type(proto), reason));
+            renames.insert(wanted, name.clone());
+            continue;
         }
-        nodes.push(NodeProto {
-            name: Some(graph.unused_name(&format!("{wanted}_alias"))),
-            op_type: Some("Identity".to_string()),
-            input: vec![name_of(graph, Some(*value))],
-            output: vec![wanted.clone()],
-            ..Default::default()
-        });
+        nodes.push(identity(graph.unused_name(&format!("{wanted}_alias")), name.clone(), wanted.clone()));
         aliases.0.insert(wanted, *value);
     }
-    Ok(())
+    match rename_captured(proto, &renames) {
+        Ok(()) => Ok(()),
+        Err(name) => {
+            let reason = format!("its subgraph has a value of its own called `{name}`, as one that it reads from outside");
+            Err(Error::node(read_node::name(proto), read_node::op_type(proto), reason))
+        }
+    }
 }
 
 /// Constants that somebody reads, in the order in which the graph got them.

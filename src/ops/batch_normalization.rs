@@ -24,13 +24,12 @@ pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     }
     attributes.take_float("momentum", 0.9)?;
     attributes.take_int("is_test", 1)?;
-    let trains = attributes.take_int("training_mode", 0)? != 0;
+    attributes.take_int("training_mode", 0)?;
     if attributes.take_int("spatial", 1)? != 1 {
         return Err("spatial=0 is not supported".to_string());
     }
     unary::finish(attributes)?;
-    let repair = trains.then(|| "training_mode=1 is taken as 0: the stored statistics are used, not those of a batch".to_string());
-    Ok(Parsed { repair, ..Parsed::plain(BatchNormalization { epsilon }) })
+    Ok(Parsed::plain(BatchNormalization { epsilon }))
 }
 
 /// Refuses a variance that has no root, where it is known.

@@ -180,8 +180,6 @@ pub struct Parsed {
     pub inputs: Vec<(usize, TensorData)>,
     /// An input that the node's own set wrote at another place: `(index there, index here)`.
     pub moved: Option<(usize, usize)>,
-    /// What is taken otherwise than the node says, worth one line.
-    pub repair: Option<String>,
 }
 
 impl Parsed {
@@ -190,7 +188,7 @@ impl Parsed {
     }
 
     pub fn of(operator: Arc<dyn Operator>) -> Self {
-        Parsed { operator, inputs: Vec::new(), moved: None, repair: None }
+        Parsed { operator, inputs: Vec::new(), moved: None }
     }
 }
 
