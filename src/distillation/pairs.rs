@@ -10,6 +10,7 @@ use crate::execution;
 use crate::execution::observe;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::{LeakyRelu, LogSoftmax, Softmax};
+use crate::tensor::DataType;
 
 /// A student value and what it should be.
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +161,11 @@ pub fn ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
     let mut ends: Vec<(ValueId, ValueId)> = Vec::new();
     for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {
         let (from, to) = logits(graph, teacher, *student_output, *teacher_output);
-        if is_computable(teacher, to) && ends.iter().all(|(known, _)| *known != from) {
-            ends.push((from, to));
+        let found = if is_computable(teacher, to) { vec![(from, to)] } else { before_unknown(graph, teacher, to) };
+        for (from, to) in found {
+            if ends.iter().all(|(known, _)| *known != from) {
+                ends.push((from, to));
+            }
         }
     }
     ends
@@ -170,12 +174,29 @@ pub fn ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
 /// The inputs of a final Softmax, else the values themselves.
 fn logits(graph: &Graph, teacher: &Graph, student_output: ValueId, teacher_output: ValueId) -> (ValueId, ValueId) {
     let softmax = teacher.producer(teacher_output).filter(|(_, node)| node.is::<Softmax>().is_some() || node.is::<LogSoftmax>().is_some());
-    let inputs = softmax.and_then(|(id, node)| Some((student_input(graph, id)?, node.input(0)?)));
+    let inputs = softmax.and_then(|(id, node)| Some((student_input(graph, id, 0)?, node.input(0)?)));
     inputs.unwrap_or((student_output, teacher_output))
 }
 
-fn student_input(graph: &Graph, id: NodeId) -> Option<ValueId> {
-    graph.nodes().find(|(other, _)| *other == id).and_then(|(_, node)| node.input(0))
+fn student_input(graph: &Graph, id: NodeId, index: usize) -> Option<ValueId> {
+    graph.nodes().find(|(other, _)| *other == id).and_then(|(_, node)| node.input(index))
+}
+
+/// The last values before `output` that can be computed: what flows into nodes that zeroq does not know, or past them.
+fn before_unknown(graph: &Graph, teacher: &Graph, output: ValueId) -> Vec<(ValueId, ValueId)> {
+    let (mut found, mut open, mut seen) = (Vec::new(), vec![output], HashSet::from([output]));
+    while let Some(value) = open.pop() {
+        let Some((id, node)) = teacher.producer(value) else { continue };
+        for (index, input) in node.inputs.iter().enumerate() {
+            let Some(input) = input.filter(|input| seen.insert(*input)) else { continue };
+            if !is_computable(teacher, input) {
+                open.push(input);
+            } else if teacher.producer(input).is_some() && teacher.value(input).data_type == Some(DataType::F32) {
+                found.extend(student_input(graph, id, index).map(|student| (student, input)));
+            }
+        }
+    }
+    found
 }
 
 fn is_computable(graph: &Graph, value: ValueId) -> bool {
@@ -238,5 +259,24 @@ mod tests {
         assert!(deep[2..].windows(2).all(|pair| pair[0].share < pair[1].share));
         let layers = |pairs: &[Pair]| pairs[2..].iter().map(|pair| pair.share).sum::<f64>();
         assert!((layers(&deep) - layers(&even)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_flows_into_an_unknown_operator_stands_for_its_output() {
+        let sketch = Sketch::new(&[0, 3, 4, 4]).conv("a", "x", (3, 4), 3, 1).plain("r", "Relu", "a").plain("u", "Neg", "r");
+        let mut graph = sketch.plain("s", "Add", "u a").plain("y", "Neg", "s").outputs("y");
+        let id = |graph: &Graph, name: &str| graph.find_value(name).unwrap();
+        let (unknown, _) = graph.producer(id(&graph, "u")).unwrap();
+        let foreign = crate::ops::Foreign {
+            op_type: "Odd".into(),
+            domain: String::new(),
+            attributes: crate::ops::Attributes::default(),
+            own_inputs: 1,
+            inner: Default::default(),
+            reason: "unknown".into(),
+        };
+        graph.set_operator(unknown, std::sync::Arc::new(foreign));
+        let (a, r) = (id(&graph, "a"), id(&graph, "r"));
+        assert_eq!(ends(&graph, &graph), [(a, a), (r, r)]);
     }
 }

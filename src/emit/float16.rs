@@ -63,6 +63,8 @@ fn kept_nodes(graph: &Graph, largest: &HashMap<ValueId, f32>, report: &mut Float
             "quantized already".to_string()
         } else if let Some(value) = near {
             format!("`{}` reaches {:.0}", graph.value(*value).name, largest[value])
+        } else if node.inputs.iter().flatten().any(|value| graph.value(*value).data_type.is_none()) {
+            "it reads what an unknown operator makes".to_string()
         } else {
             continue;
         };
