@@ -7,6 +7,7 @@ Checks: onnx.checker in full, strict shape inference, loading and running in ONN
 With REFERENCE, on the same input: `agreement`, the percentage of samples whose largest first output is the same, and
 `sqnr_db` per floating-point output. With --kernels: how many Conv, Gemm and MatMul run as integers and as floats after
 ONNX Runtime's own optimisation. `ok` is false and `error` says why when a check fails; the exit code is then 1.
+With --batch, FILE holds a JSON list of argument lists, and a list of such objects is printed; the exit code is 0.
 Needs: onnx onnxruntime numpy (requirements.txt).
 """
 import argparse
@@ -21,7 +22,7 @@ import onnxruntime
 
 INTEGER = {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulIntegerToFloat", "ConvInteger", "DynamicQuantizeMatMul"}
 FLOAT = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvTranspose"}
-TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
 
 def check_structure(path):
@@ -52,9 +53,14 @@ def convert(sample, session):
     return {value.name: sample[value.name].astype(TYPES[value.type]) for value in session.get_inputs()}
 
 
+def tensors(session):
+    """Names of the outputs that are tensors."""
+    return [value.name for value in session.get_outputs() if value.type.startswith("tensor")]
+
+
 def run(session, samples):
-    """Per output, all samples stacked."""
-    rows = [session.run(None, convert(sample, session)) for sample in samples]
+    """Per tensor among the outputs, all samples stacked."""
+    rows = [session.run(tensors(session), convert(sample, session)) for sample in samples]
     return [np.stack([row[k] for row in rows]) for k in range(len(rows[0]))]
 
 
@@ -79,8 +85,8 @@ def count_kernels(path):
 
 def compare(outputs, reference, samples, names):
     session = open_session(reference)
-    if [value.name for value in session.get_outputs()] != names:
-        raise ValueError(f"outputs {names} are not the reference's {[value.name for value in session.get_outputs()]}")
+    if tensors(session) != names:
+        raise ValueError(f"outputs {names} are not the reference's {tensors(session)}")
     expected = run(session, samples)
     for name, a, b in zip(names, expected, outputs):
         if a.shape != b.shape:
@@ -98,7 +104,7 @@ def check(arguments):
     source = open_session(arguments.reference) if arguments.reference else session
     samples = [draw(source, generator, *arguments.range) for _ in range(arguments.samples)]
     outputs = run(session, samples)
-    names = [value.name for value in session.get_outputs()]
+    names = tensors(session)
     infinite = [name for name, output in zip(names, outputs) if not np.isfinite(output).all()]
     if infinite:
         raise ValueError(f"outputs {infinite} are not finite")
@@ -115,7 +121,7 @@ def parse_range(text):
     return float(low), float(high)
 
 
-def main():
+def make_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("reference", nargs="?")
@@ -123,10 +129,25 @@ def main():
     parser.add_argument("--range", type=parse_range, default=(-1.0, 1.0))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--batch", action="store_true")
+    return parser
+
+
+def judge(arguments):
     try:
-        result = check(parser.parse_args())
+        return check(arguments)
     except Exception as error:  # every failure of an engine is a finding, whatever its type
-        result = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+
+def main():
+    parser = make_parser()
+    arguments = parser.parse_args()
+    if arguments.batch:
+        with open(arguments.file) as file:
+            print(json.dumps([judge(parser.parse_args(one)) for one in json.load(file)]))
+        return
+    result = judge(arguments)
     print(json.dumps(result))
     sys.exit(0 if result["ok"] else 1)
 

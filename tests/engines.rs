@@ -12,8 +12,13 @@ use zeroq::evaluation::{Engine, OnnxRuntime, Own, Subject, Tract};
 use zeroq::execution::Config;
 use zeroq::graph::{Graph, known_shape};
 use zeroq::onnx::{Limits, Model, load, to_bytes};
+use zeroq::ops::Foreign;
 use zeroq::passes::{prepare, simplify, single_sample, upgrade_opset};
 use zeroq::random::Random;
+use zeroq::tensor::DataType;
+
+/// tract 0.23 computes a ConvTranspose with output_padding, output_shape or auto_pad otherwise than ONNX Runtime and zeroq.
+const TRACT_DIFFERS: &str = "transposed_sizes.onnx";
 
 fn onnx_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -71,6 +76,7 @@ fn judge(path: &Path) -> (Vec<String>, bool) {
     let opened = tract.is_ok();
     if let Ok(found) = tract.map(|found| distance(&wanted, &found))
         && found > 1e-4
+        && name != TRACT_DIFFERS
     {
         wrong.push(format!("{name}, tract: off by {found} of the largest"));
     }
@@ -113,8 +119,12 @@ fn our_networks_compute_the_same_in_three_engines() {
 fn the_zoo_computes_the_same_in_onnx_runtime_and_here() {
     let folder = TempDir::new().unwrap();
     assert!(Command::new(python()).arg(script("make_zoo.py")).arg(folder.path()).status().unwrap().success());
-    // Operators that only ONNX Runtime knows, by the meaning of that file.
-    let computable = |path: &PathBuf| !path.ends_with("foreign_tail.onnx");
+    // ONNX Runtime alone knows all operators, trains where a file says so, and rounds to float16 on the way.
+    let computable = |path: &PathBuf| {
+        let graph = load(path, &Limits::default()).unwrap().graph;
+        let known = graph.nodes().all(|(_, node)| node.is::<Foreign>().is_none());
+        known && !path.ends_with("training_mode.onnx") && graph.inputs.iter().all(|id| graph.value(*id).data_type == Some(DataType::F32))
+    };
     let results: Vec<(Vec<String>, bool)> =
         onnx_files(folder.path()).iter().filter(|path| computable(path)).map(|path| judge(path)).collect();
     let wrong: Vec<&String> = results.iter().flat_map(|(wrong, _)| wrong).collect();

@@ -1,4 +1,4 @@
-//! Habits of exporters, one small file each (tests/make_zoo.py): every one quantizes, and runs in ONNX Runtime as before.
+//! Habits of exporters, one small file each (tests/make_zoo.py, tests/zoo): every one quantizes, and runs in ONNX Runtime as before.
 //!
 //! Needs `ZEROQ_PYTHON`, an interpreter with tests/requirements.txt; `make test` provides it.
 
@@ -7,7 +7,8 @@ use std::process::Command as Process;
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
-use serde_json::Value;
+use rayon::prelude::*;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The zoo, made once for all tests of this file.
@@ -27,8 +28,9 @@ impl Zoo {
         Self { rows: serde_json::from_str(&text).unwrap(), folder }
     }
 
-    fn path(&self, row: &Value) -> PathBuf {
-        self.folder.path().join(row["file"].as_str().unwrap())
+    /// `key` is `file`, or `reference`: what ONNX Runtime runs to say what the file computes.
+    fn path(&self, row: &Value, key: &str) -> PathBuf {
+        self.folder.path().join(row[key].as_str().unwrap())
     }
 }
 
@@ -43,20 +45,29 @@ fn python() -> String {
 /// `Err` says what went wrong; a table of all files is more use than the first failure.
 fn quantize(row: &Value, output: &Path, precision: &str) -> Result<(), String> {
     let mut command = Command::cargo_bin("zeroq").unwrap();
-    command.arg("quantize").arg(ZOO.path(row)).arg("-o").arg(output).args(["--precision", precision]);
+    command.arg("quantize").arg(ZOO.path(row, "file")).arg("-o").arg(output).args(["--precision", precision, "--threads", "1"]);
     command.args(row["flags"].as_array().unwrap().iter().map(|flag| flag.as_str().unwrap()));
     if precision != "fp16" {
         command.args(["-n", "16", "--steps", "30", "--distill-steps", "20"]);
+    }
+    if precision == "int8" {
+        command.args(["--objective", "integer"]);
     }
     let done = command.output().map_err(|error| error.to_string())?;
     if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
 }
 
-fn check(output: &Path, reference: &Path) -> Result<Value, String> {
-    let done = Process::new(python()).arg(script("check_model.py")).arg(output).arg(reference).arg("--kernels").output();
-    let done = done.map_err(|error| error.to_string())?;
-    let result: Value = serde_json::from_slice(&done.stdout).map_err(|_| String::from_utf8_lossy(&done.stderr).into_owned())?;
-    if result["ok"] == true { Ok(result) } else { Err(result["error"].to_string()) }
+/// What ONNX Runtime says of the results beside what the files compute; one process, since most of its time is the start.
+fn check(folder: &Path, rows: &[&Value]) -> Vec<Value> {
+    let arguments = |row: &&Value| {
+        let output = folder.join(row["file"].as_str().unwrap());
+        let range = format!("--range={}", row["range"].as_str().unwrap());
+        json!([output, ZOO.path(row, "reference"), range, "--samples=8"])
+    };
+    let batch = tempfile::NamedTempFile::new_in(folder).unwrap();
+    std::fs::write(&batch, Value::Array(rows.iter().map(arguments).collect()).to_string()).unwrap();
+    let done = Process::new(python()).arg(script("check_model.py")).arg(batch.path()).arg("--batch").output().unwrap();
+    serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&done.stderr)))
 }
 
 fn worst_sqnr(result: &Value) -> f64 {
@@ -66,17 +77,17 @@ fn worst_sqnr(result: &Value) -> f64 {
 /// Quantizes the whole zoo and returns what failed or came out below `least_sqnr` decibels.
 fn find_failures(precision: &str, least_sqnr: f64) -> Vec<String> {
     let folder = TempDir::new().unwrap();
-    let judge = |row: &Value| {
-        let name = row["file"].as_str().unwrap();
-        let output = folder.path().join(name);
-        let result = quantize(row, &output, precision).and_then(|()| check(&output, &ZOO.path(row)));
-        match result {
-            Err(reason) => Some(format!("{name}: {reason}")),
-            Ok(result) if worst_sqnr(&result) < least_sqnr => Some(format!("{name}: {result}")),
-            Ok(_) => None,
+    let name = |row: &Value| row["file"].as_str().unwrap().to_string();
+    let work = |row: &Value| quantize(row, &folder.path().join(name(row)), precision).map_err(|reason| format!("{}: {reason}", name(row)));
+    let done: Vec<Result<(), String>> = ZOO.rows.par_iter().map(work).collect();
+    let written: Vec<&Value> = ZOO.rows.iter().zip(&done).filter(|(_, done)| done.is_ok()).map(|(row, _)| row).collect();
+    let mut failures: Vec<String> = done.into_iter().filter_map(Result::err).collect();
+    for (row, result) in written.iter().zip(check(folder.path(), &written)) {
+        if result["ok"] != true || worst_sqnr(&result) < least_sqnr {
+            failures.push(format!("{}: {result}", name(row)));
         }
-    };
-    ZOO.rows.iter().filter_map(judge).collect()
+    }
+    failures
 }
 
 #[test]
@@ -103,7 +114,7 @@ fn every_file_of_the_zoo_becomes_fp16() {
 #[test]
 fn inspect_counts_the_batch_normalizations_of_every_file() {
     for row in &ZOO.rows {
-        let done = Command::cargo_bin("zeroq").unwrap().arg("inspect").arg(ZOO.path(row)).arg("--json").assert().success();
+        let done = Command::cargo_bin("zeroq").unwrap().arg("inspect").arg(ZOO.path(row, "file")).arg("--json").assert().success();
         let report: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
         assert_eq!(report["anatomy"]["batch_normalizations"], row["bn_nodes"], "{}", row["file"]);
     }
