@@ -62,10 +62,6 @@ pub fn read_node(node: &NodeProto, surroundings: &Surroundings) -> Result<ReadNo
         input_count: present(&node.input).len(),
         output_count: present(&node.output).len(),
     };
-    let most = ops::most_inputs(op_type(node));
-    if form.input_count > most {
-        return Err(format!("it has {} inputs, and the operator takes {most} at most", form.input_count));
-    }
     match ops::parse(op_type(node), form) {
         Some(parsed) => parsed.map(ReadNode::Known),
         None => foreign("the operator is not supported"),

@@ -173,7 +173,7 @@ fn the_type_of_the_zero_point_or_else_the_attribute_is_that_of_the_numbers() {
 }
 
 fn refusal(name: &str, opset: i64, attributes: Attributes) -> String {
-    let form = NodeForm { attributes, opset, input_count: 2, output_count: 2 };
+    let form = NodeForm { attributes, opset, input_count: 1, output_count: 2 };
     parse(name, form).unwrap().err().unwrap()
 }
 

@@ -76,12 +76,21 @@ fn row_27_every_input_comes_from_somewhere() {
     ]);
 }
 
-/// The network with an If whose branches are `body`, its result added to the scores.
+/// An If whose branches are `body`, with a condition that only the input decides.
+fn choose(body: &GraphProto) -> [NodeProto; 3] {
+    let branches = [graph_attribute("then_branch", body.clone()), graph_attribute("else_branch", body.clone())];
+    [
+        with(node("ReduceMax", "most", &["x"], &["largest"]), [int("keepdims", 0)]),
+        node("Greater", "compare", &["largest", "limit"], &["yes"]),
+        with(node("If", "choose", &["yes"], &["chosen"]), branches),
+    ]
+}
+
+/// The network with an If whose branches are `body`, its result another output.
 fn branches(body: GraphProto) -> ModelProto {
     regraphed(|g| {
-        g.initializer.push(raw("yes", 9, &[], vec![1]));
-        let branches = [graph_attribute("then_branch", body.clone()), graph_attribute("else_branch", body)];
-        g.node.push(with(node("If", "choose", &["yes"], &["chosen"]), branches));
+        g.initializer.push(floats("limit", &[], &[0.5]));
+        g.node.extend(choose(&body));
         g.output.push(value("chosen", &[1]));
     })
 }
@@ -182,10 +191,9 @@ fn row_33_subgraphs_and_functions_are_kept_where_nothing_behind_must_be_computed
     body.node.push(node("Neg", "neg", &["one"], &["inner"]));
     taken(branches(body.clone()), &[], &["`choose` (If)"]);
     let needed = regraphed(|g| {
-        g.initializer.push(raw("yes", 9, &[], vec![1]));
+        g.initializer.push(floats("limit", &[], &[0.5]));
         body.node[0].input[0] = "c".into();
-        let branches = [graph_attribute("then_branch", body.clone()), graph_attribute("else_branch", body)];
-        g.node.insert(1, with(node("If", "choose", &["yes"], &["chosen"]), branches));
+        g.node.extend(choose(&body));
         find(g, "norm").input[0] = "chosen".into();
     });
     let function = changed(|m, g| {
@@ -196,7 +204,7 @@ fn row_33_subgraphs_and_functions_are_kept_where_nothing_behind_must_be_computed
             input: strings(&["a"]),
             output: strings(&["b"]),
             node: vec![node("Add", "add", &["a", "a"], &["b"])],
-            opset_import: vec![m.opset_import[0].clone()],
+            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(16) }],
             ..Default::default()
         });
         let mut call = node("Twice", "call", &["c"], &["cc"]);
