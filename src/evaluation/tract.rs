@@ -6,6 +6,7 @@ use ndarray::ArrayD;
 use rayon::prelude::*;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::tract_core::tract_data::knobs;
 
 use super::engine::{Engine, Output, Subject, check_interrupt, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
@@ -64,7 +65,17 @@ fn to_output(tensor: &Tensor) -> TractResult<Output> {
     Ok(Output { shape: tensor.shape().to_vec(), elements: numbers.to_plain_array_view::<f32>()?.iter().copied().collect() })
 }
 
+/// tract 0.23.9 now and then ends the process in its kernels for integers on the tiles of AMX: it is kept from them, unless its
+/// variable TRACT_CPU_ISA says otherwise.
+fn avoid_amx() -> TractResult<()> {
+    if cfg!(target_arch = "x86_64") {
+        knobs::set_config_global("TRACT_CPU_ISA", "-amx-int8,-amx-bf16")?;
+    }
+    Ok(())
+}
+
 fn load(bytes: &[u8], set: &CalibrationSet) -> TractResult<Tract> {
+    avoid_amx()?;
     let mut model = tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut std::io::Cursor::new(bytes))?;
     let mut inputs = Vec::new();
     for index in 0..model.inputs.len() {
