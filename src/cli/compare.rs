@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::arguments::{ImageArguments, number_parser};
+use super::describe::describe_comparison;
 use super::output::{print, print_json};
-use super::quantize::describe_comparison;
 use super::synthesize::SynthesizeRequest;
 use super::{Context, Outcome, work};
 use crate::error::Result;

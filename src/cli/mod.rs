@@ -6,6 +6,8 @@ mod check;
 mod compare;
 mod corrections;
 mod crash;
+mod data;
+mod describe;
 mod inspect;
 mod method;
 mod mixed;

@@ -6,27 +6,26 @@ use std::path::{Path, PathBuf};
 use super::admission::{refuse_quantized, require_batch_normalization};
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
+use super::data::expected_inputs;
 use super::output::data_path;
 use super::quantize::{Precision, QuantizeRequest};
 use super::resume::Run;
 use super::synthesize::SynthesizeRequest;
-use crate::calibration::{Bounds, CalibrationSet, ExpectedInput, SET_FILE, read_set};
+use crate::calibration::{Bounds, CalibrationSet, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
     self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport,
     Stopwatch, Subject, SynthesizeReport, dissect,
 };
 use crate::execution::Config;
-use crate::graph::{Graph, ValueId, known_shape};
+use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::onnx::{self, Encoded, Model, Placement};
 use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample, widen_float16};
 use crate::pipeline::{self, Budget, Quantized, Wishes};
-use crate::progress::{Progress, Silent};
+use crate::progress::Progress;
 use crate::quantization::{KernelForecast, targets};
 use crate::synthesis::input::Input;
-use crate::synthesis::input_range::InputRange;
-use crate::synthesis::method::{Assumption, Method};
 use crate::synthesis::sibling::{self, Sibling};
 use crate::synthesis::{self, Assessment, Synthesis};
 
@@ -192,7 +191,8 @@ fn kernel_report(kernels: Vec<KernelForecast>) -> KernelReport {
     KernelReport { integer: count - float_nodes.len(), float: float_nodes.len(), float_nodes }
 }
 
-fn range_names(inputs: &[Input]) -> String {
+/// What pixels become, for each input.
+pub fn range_names(inputs: &[Input]) -> String {
     inputs.iter().map(|input| input.range.name.clone()).collect::<Vec<_>>().join("; ")
 }
 
@@ -353,51 +353,6 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
     bind(&mut model.graph, shapes, progress)?;
     let set = read_set(path, &expected_inputs(&model, path, input_range, *execution, progress)?, limits, progress)?;
     Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
-}
-
-/// What data must be like to fill the inputs. The range is searched for only where pictures need it.
-fn expected_inputs(
-    model: &Model,
-    path: &Path,
-    range: &InputRange,
-    execution: Config,
-    progress: &dyn Progress,
-) -> Result<Vec<ExpectedInput>> {
-    let mut graph = model.graph.clone();
-    simplify(&mut graph)?;
-    let found = match range {
-        InputRange::Auto if path.is_dir() && !path.join(SET_FILE).exists() => search_bounds(&graph, execution, progress)?,
-        InputRange::Auto => vec![None; graph.inputs.len()],
-        InputRange::Given(range) => vec![Some(range.channels.clone()); graph.inputs.len()],
-    };
-    let graph = single_sample(&graph)?;
-    let expect = |(id, bounds): (&ValueId, Option<Bounds>)| {
-        let value = graph.value(*id);
-        let shape = value.shape.as_deref().and_then(known_shape).unwrap_or_default();
-        ExpectedInput { name: value.name.clone(), shape, bounds }
-    };
-    Ok(graph.inputs.iter().zip(found).map(expect).collect())
-}
-
-/// What pixels 0 and 255 are to the model, from its first BatchNormalization.
-fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
-    let config = synthesis::Config {
-        samples: 2,
-        batch: 2,
-        steps: 0,
-        sufficient: None,
-        seed: 0,
-        input_range: InputRange::Auto,
-        method: Method { assumption: Assumption::None, ..Method::default() },
-        execution,
-    };
-    let found = synthesis::synthesize(graph, &config, &Silent)?;
-    let names = range_names(&found.inputs);
-    match found.loss {
-        Some(_) => progress.note(&format!("pictures are mapped to the input range {names}, found from the first BatchNormalization")),
-        None => progress.warn(&format!("pictures are mapped to the input range {names}, an assumption; --input-range sets another")),
-    }
-    Ok(found.inputs.into_iter().map(|input| Some(input.range.channels)).collect())
 }
 
 fn compare_models(reference: &Model, candidate: &Model, set: &CalibrationSet, execution: Config) -> Result<evaluation::Comparison> {

@@ -1,0 +1,52 @@
+//! Reports of quantization in words.
+
+use super::check::describe_check;
+use super::mixed::describe_mixed;
+use super::synthesize::describe_assessment;
+use super::text::{bytes, escape_name};
+use crate::evaluation::{Comparison, QuantizeReport};
+
+/// All that there is to say of a quantization.
+pub fn describe_report(report: &QuantizeReport) -> String {
+    let (before, after) = (report.model.bytes, report.output.bytes);
+    let percent = 100.0 * after as f64 / before.max(1) as f64;
+    let mut text = format!("{}: {} ({percent:.0} % of {})\n", escape_name(&report.output.path), bytes(after), bytes(before));
+    let kernels = &report.kernels;
+    if kernels.integer + kernels.float > 0 {
+        text += &format!("kernels: {} integer, {} float\n", kernels.integer, kernels.float);
+    }
+    for kernel in &kernels.float_nodes {
+        text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
+    }
+    text += &report.mixed.as_ref().map(describe_mixed).unwrap_or_default();
+    text += &describe_assessment(&report.assessment);
+    if let Some(tuning) = &report.distillation {
+        text += &format!(
+            "tuned for {} steps: error {:.5} before, {:.5} after, on {} samples held out\n",
+            tuning.steps, tuning.loss_before, tuning.loss_after, tuning.held_out
+        );
+    }
+    text += &report.check.as_ref().map(describe_check).unwrap_or_default();
+    if let Some(comparison) = &report.comparison {
+        text += &describe_comparison(comparison);
+    }
+    let memory = report.cost.peak_memory_bytes.map(|peak| format!(", {} of memory at most", bytes(peak))).unwrap_or_default();
+    text + &format!("took {:.1} s on {} threads ({}){memory}\n", report.cost.seconds, report.cost.threads, report.cost.isa)
+}
+
+/// One line for the engine and one for each output.
+pub fn describe_comparison(comparison: &Comparison) -> String {
+    let reason = if comparison.engine_reason.is_empty() { String::new() } else { format!(" ({})", escape_name(&comparison.engine_reason)) };
+    let mut text = format!("compared on {} samples in {}{reason}\n", comparison.samples, comparison.engine);
+    for output in &comparison.outputs {
+        let agreement = output.agreement_percent.map(|percent| format!("agreement {percent:.2} %, ")).unwrap_or_default();
+        text += &format!(
+            "  {}: {agreement}SQNR {:.1} dB, cosine {:.5}, max error {:.3e}\n",
+            escape_name(&output.name),
+            output.sqnr_db,
+            output.cosine,
+            output.max_abs_error
+        );
+    }
+    text
+}
