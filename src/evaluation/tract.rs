@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "tract 0.23";
 
+/// tract takes time that grows with the square of the nodes.
+const MOST_NODES: usize = 10_000;
+
 pub struct Tract {
     plan: Arc<TypedSimplePlan>,
     /// For each input of the plan, its name and element type.
@@ -26,6 +29,10 @@ impl Tract {
     /// # Errors
     /// If tract does not support the file.
     pub fn new(subject: &Subject<'_>, set: &CalibrationSet) -> Result<Self> {
+        if subject.graph.node_count() > MOST_NODES {
+            let reason = format!("not asked for the {}: it takes too long to open more than {MOST_NODES} nodes", subject.label);
+            return Err(Error::Engine { engine: NAME.into(), reason });
+        }
         guard(NAME, || load(subject.bytes, set).map_err(|error| refuse(subject.label, &error)))
     }
 }

@@ -55,7 +55,6 @@ impl Graph {
                     self.values[output.0 as usize].producer = None;
                 }
             }
-            self.order.retain(|other| *other != id);
         }
     }
 
@@ -122,10 +121,13 @@ impl Graph {
 
     /// Everyone who reads `from`, graph outputs excepted, reads `to` instead.
     pub fn replace_uses(&mut self, from: ValueId, to: ValueId) {
-        for node in self.nodes.values_mut() {
-            for input in node.inputs.iter_mut().filter(|input| **input == Some(from)) {
-                *input = Some(to);
-            }
+        self.replace_all_uses(&HashMap::from([(from, to)]));
+    }
+
+    /// As [`Graph::replace_uses`], for many values in one sweep.
+    pub fn replace_all_uses(&mut self, to: &HashMap<ValueId, ValueId>) {
+        for input in self.nodes.values_mut().flat_map(|node| &mut node.inputs).flatten() {
+            *input = to.get(input).copied().unwrap_or(*input);
         }
     }
 
@@ -153,14 +155,13 @@ impl Graph {
         let mut live: HashSet<ValueId> = self.outputs.iter().chain(keep).copied().collect();
         let mut dead = HashSet::new();
         for id in self.order.iter().rev() {
-            let node = &self.nodes[id];
+            let Some(node) = self.nodes.get(id) else { continue };
             if node.outputs.iter().flatten().any(|output| live.contains(output)) {
                 live.extend(node.inputs.iter().flatten());
             } else {
                 dead.insert(*id);
             }
         }
-        self.order.retain(|id| !dead.contains(id));
         for id in dead {
             if let Some(node) = self.nodes.remove(&id) {
                 for output in node.outputs.iter().flatten() {

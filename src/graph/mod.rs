@@ -87,6 +87,7 @@ pub struct Graph {
     pub name: String,
     values: Vec<Value>,
     nodes: BTreeMap<NodeId, Node>,
+    /// Execution order; nodes that were removed since it was made are passed over.
     order: Vec<NodeId>,
     next_node: u32,
     pub inputs: Vec<ValueId>,
@@ -106,11 +107,11 @@ impl Graph {
 
     /// The nodes in execution order.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
-        self.order.iter().map(|id| (*id, &self.nodes[id]))
+        self.order.iter().filter_map(|id| Some((*id, self.nodes.get(id)?)))
     }
 
     pub fn node_count(&self) -> usize {
-        self.order.len()
+        self.nodes.len()
     }
 
     pub fn value_ids(&self) -> impl Iterator<Item = ValueId> + use<> {

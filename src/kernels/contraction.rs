@@ -2,7 +2,7 @@
 
 use crate::ops::operator::{BackwardCall, Kernel};
 
-/// y[to] += Π operands, for all combinations of indices: places of the output and of each operand, term by term.
+/// `y[to] += Π operands`, for all combinations of indices: places of the output and of each operand, term by term.
 pub struct Contraction {
     /// Places in the output and in the operands; one operand stands alone.
     pub terms: Vec<(u32, [u32; 2])>,

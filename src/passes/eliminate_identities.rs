@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::ops::{Cast, CastLike, Concat, Dropout, Expand, Identity, Pad, Reshape, Slice, Transpose};
@@ -9,16 +11,22 @@ use crate::ops::{Cast, CastLike, Concat, Dropout, Expand, Identity, Pad, Reshape
 /// If the graph is not sound afterwards.
 pub fn eliminate_identities(graph: &mut Graph) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+    // What is read in place of what, as far as no reader knows it yet.
+    let mut replaced: HashMap<ValueId, ValueId> = HashMap::new();
     for id in nodes {
-        let node = graph.node(id).clone();
+        let mut node = graph.node(id).clone();
+        node.inputs.iter_mut().flatten().for_each(|input| *input = replaced.get(input).copied().unwrap_or(*input));
         let (Some(from), Some(to)) = (node.input(0), node.output(0)) else { continue };
         if !hands_on(graph, &node) {
             continue;
         }
         if !graph.is_output(to) {
-            graph.replace_uses(to, from);
+            replaced.insert(to, from);
             graph.remove_node(id);
-        } else if let Some(producer) = graph.producer(from).map(|(producer, _)| producer)
+            continue;
+        }
+        graph.replace_all_uses(&std::mem::take(&mut replaced));
+        if let Some(producer) = graph.producer(from).map(|(producer, _)| producer)
             && !graph.is_output(from)
         {
             let index = graph.node(producer).outputs.iter().position(|output| *output == Some(from));
@@ -29,6 +37,7 @@ pub fn eliminate_identities(graph: &mut Graph) -> Result<()> {
             }
         }
     }
+    graph.replace_all_uses(&replaced);
     graph.sort()?;
     check(graph)
 }
