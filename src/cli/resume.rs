@@ -11,7 +11,7 @@ use super::Context;
 use crate::calibration::CalibrationSet;
 use crate::checkpoint::{self, Checkpoints, Resumable};
 use crate::error::{Error, Result};
-use crate::onnx::Model;
+use crate::onnx::{Model, hexadecimal};
 use crate::progress::Progress;
 use crate::synthesis::sibling::Sibling;
 
@@ -78,5 +78,5 @@ fn digest(set: &CalibrationSet) -> Result<String> {
             input.sample(index)?.iter().for_each(|x| hash.update(x.to_le_bytes()));
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::latency::Trial;
 use crate::calibration::Provenance;
 use crate::memory;
-use crate::onnx::Encoded;
+use crate::onnx::{Encoded, hexadecimal};
 use crate::synthesis::Assessment;
 
 /// Version of the JSON values: raised when a field changes its meaning or goes away.
@@ -31,7 +31,7 @@ impl FileReport {
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&sha2::Sha256::digest(bytes))
 }
 
 /// One output of two models.

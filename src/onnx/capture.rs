@@ -13,7 +13,8 @@ pub fn captured_names(node: &NodeProto) -> Vec<String> {
     captured.into_iter().map(str::to_string).collect()
 }
 
-fn subgraphs(attributes: &[AttributeProto]) -> impl Iterator<Item = &GraphProto> {
+/// The graphs inside a node with these attributes.
+pub fn subgraphs(attributes: &[AttributeProto]) -> impl Iterator<Item = &GraphProto> {
     attributes.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 

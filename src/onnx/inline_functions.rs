@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::capture::subgraphs;
 use super::header::canonical_domain;
 use super::messages::{AttributeProto, FunctionProto, ModelProto, NodeProto, OperatorSetIdProto};
 use super::read_node::{describe, domain, name, op_type};
 use super::rename::{FreshNames, Renames, for_each_subgraph, identity, rename_node};
 use crate::error::{Error, Result};
+
+/// Functions within functions, as deep as protobuf lets messages be.
+const MOST_NESTED: usize = 100;
 
 /// Domain, name and overload.
 type Key = (String, String, String);
@@ -52,7 +56,7 @@ fn import_domains(model: &mut ModelProto, functions: &HashMap<Key, FunctionProto
     let mut nodes: Vec<&NodeProto> = model.graph.iter().flat_map(|graph| &graph.node).collect();
     while let Some(node) = nodes.pop() {
         used.insert(domain(node).to_string());
-        nodes.extend(node.attribute.iter().flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs)).flat_map(|graph| &graph.node));
+        nodes.extend(subgraphs(&node.attribute).flat_map(|graph| &graph.node));
     }
     let gone = |domain: &str| !used.contains(domain) && functions.keys().any(|(own, _, _)| own == domain);
     let all_gone = model.functions.is_empty();
@@ -86,6 +90,10 @@ impl Inliner<'_> {
             };
             if within.contains(&key) {
                 let reason = format!("the function `{}` calls itself", key.1);
+                return Err(Error::node(name(&node), op_type(&node), reason));
+            }
+            if within.len() == MOST_NESTED {
+                let reason = format!("functions call each other more than {MOST_NESTED} deep");
                 return Err(Error::node(name(&node), op_type(&node), reason));
             }
             let body = self.body(&node, function)?;
@@ -243,6 +251,18 @@ mod tests {
         functions.push(function("F40", &["a"], &["b"], vec![node("Relu", "", &["a"], &["b"])]));
         let message = read(functions, vec![call("F0", &["x"], &["y"])]).unwrap_err().to_string();
         assert!(message.contains("too many nodes"), "{message}");
+    }
+
+    #[test]
+    fn refuses_functions_that_call_each_other_too_deep() {
+        let deep = 100_000;
+        let call_next = |level: usize| vec![call(&format!("F{}", level + 1), &["a"], &["b"])];
+        let mut functions: Vec<_> = (0..deep).map(|level| function(&format!("F{level}"), &["a"], &["b"], call_next(level))).collect();
+        functions.push(function(&format!("F{deep}"), &["a"], &["b"], vec![node("Relu", "", &["a"], &["b"])]));
+        let mut model = ModelProto { opset_import: vec![import("", 17), import("own", 1)], functions, ..Default::default() };
+        model.graph = Some(GraphProto { node: vec![call("F0", &["x"], &["y"])], ..Default::default() });
+        let message = inline_functions(&mut model, 1_000_000).unwrap_err().to_string();
+        assert!(message.contains("more than 100 deep"), "{message}");
     }
 
     #[test]

@@ -33,6 +33,6 @@ mod tests;
 
 pub use crate::limits::Limits;
 pub use encode::{Encoded, Placement, encode, to_bytes};
-pub use load::{from_bytes, load};
+pub use load::{from_bytes, hexadecimal, load};
 pub use model::Model;
 pub use save::{check_output, refuse_input, save};

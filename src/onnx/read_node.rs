@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::attribute_proto::read_all;
+use super::capture::subgraphs;
 use super::header::canonical_domain;
 use super::messages::NodeProto;
 use crate::ops::{self, Attribute, Foreign, NodeForm, Parsed, Refusal};
@@ -81,9 +82,8 @@ fn read_foreign(node: &NodeProto, reason: String, limit: u64) -> Result<Foreign,
 }
 
 fn inner_operators(node: &NodeProto) -> BTreeSet<String> {
-    let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
     let mut operators = BTreeSet::new();
-    for inner in graphs.flat_map(|graph| &graph.node) {
+    for inner in subgraphs(&node.attribute).flat_map(|graph| &graph.node) {
         operators.extend(inner_operators(inner));
         if domain(inner).is_empty() {
             operators.insert(op_type(inner).to_string());

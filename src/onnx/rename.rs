@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::capture::subgraphs;
 use super::messages::{GraphProto, ModelProto, NodeProto};
 
 /// New names of values by old ones. Values that do not stand here keep their names.
@@ -88,8 +89,7 @@ impl FreshNames {
 
 fn collect(graph: &GraphProto, taken: &mut HashSet<String>) {
     taken.extend(local_names(graph));
-    let graphs = graph.node.iter().flat_map(|node| &node.attribute);
-    graphs.flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs)).for_each(|inner| collect(inner, taken));
+    graph.node.iter().flat_map(|node| subgraphs(&node.attribute)).for_each(|inner| collect(inner, taken));
 }
 
 pub fn identity(name: String, from: String, to: String) -> NodeProto {

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::capture::subgraphs;
 use super::header::Header;
-use super::messages::{AttributeProto, GraphProto, NodeProto};
+use super::messages::{GraphProto, NodeProto};
 use super::read_graph::{check_name_length, check_operator};
 use super::read_node::{describe, present};
 use super::tensor_proto;
@@ -31,11 +32,7 @@ impl Names<'_> {
 }
 
 pub fn has_subgraphs(node: &NodeProto) -> bool {
-    node.attribute.iter().any(|attribute| subgraphs(attribute).next().is_some())
-}
-
-fn subgraphs(attribute: &AttributeProto) -> impl Iterator<Item = &GraphProto> {
-    attribute.g.as_deref().into_iter().chain(&attribute.graphs)
+    subgraphs(&node.attribute).next().is_some()
 }
 
 /// Checks the subgraphs of `node`: every value is made once, under a name that no value of `outer` has.
@@ -43,7 +40,7 @@ fn subgraphs(attribute: &AttributeProto) -> impl Iterator<Item = &GraphProto> {
 /// # Errors
 /// Names the value or tensor that breaks a rule.
 pub fn check_subgraphs(node: &NodeProto, outer: &Names<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
-    node.attribute.iter().flat_map(subgraphs).try_for_each(|graph| check_graph(graph, outer, rules))
+    subgraphs(&node.attribute).try_for_each(|graph| check_graph(graph, outer, rules))
 }
 
 fn check_graph(graph: &GraphProto, outer: &Names<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {

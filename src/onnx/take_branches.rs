@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::messages::{GraphProto, ModelProto, NodeProto};
 use super::read_node::{domain, name, op_type};
 use super::rename::{FreshNames, Renames, identity, local_names, rename_node};
-use crate::graph::Graph;
+use crate::graph::{Graph, ValueId};
 use crate::passes::fold_constants;
 use crate::tensor::TensorData;
 
@@ -27,9 +27,10 @@ pub fn known_conditions(model: &ModelProto, graph: &Graph) -> Conditions {
     if fold_constants(&mut folded).is_err() {
         return Conditions::new();
     }
+    let names: HashMap<&str, ValueId> = folded.value_ids().map(|id| (folded.value(id).name.as_str(), id)).collect();
     let wanted = model.graph.iter().flat_map(|graph| &graph.node).filter(|node| is_branch(node)).filter_map(|node| node.input.first());
     let known = wanted.filter_map(|name| {
-        let value = folded.constant(folded.find_value(name)?).and_then(TensorData::to_f64)?;
+        let value = folded.constant(*names.get(name.as_str())?).and_then(TensorData::to_f64)?;
         Some((name.clone(), *value.first()? != 0.0))
     });
     known.collect()

@@ -2,7 +2,7 @@
 
 use super::attributes::Attributes;
 use super::operator::{Fact, Facts, Implementation, Operator, QuantizationRole, Refusal, Site};
-use super::rearrange::{moved, operator, row_major_shape};
+use super::rearrange::{moved, operator, row_major_shape, take_blocks};
 use super::{NodeForm, Parsed};
 use crate::graph::Dim;
 
@@ -17,18 +17,8 @@ impl DepthToSpace {
     /// # Errors
     /// If an attribute is wrong or unknown.
     pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let mut attributes = form.attributes;
-        let block_size = attributes.take_int("blocksize", 0)?;
-        let column_row_depth = match attributes.take_string("mode", "DCR")?.as_str() {
-            "DCR" => false,
-            "CRD" => true,
-            other => return Err(format!("mode={other} is not known")),
-        };
-        attributes.finish()?;
-        if !(1..=1024).contains(&block_size) {
-            return Err(format!("blocksize={block_size} is out of range"));
-        }
-        Ok(Parsed::plain(DepthToSpace { block_size: block_size as usize, column_row_depth }))
+        let (block_size, column_row_depth) = take_blocks(form)?;
+        Ok(Parsed::plain(DepthToSpace { block_size, column_row_depth }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What operators share whose outputs are elements of their inputs in another arrangement.
 
+use super::NodeForm;
 use super::operator::{FILL, Implementation, MOST_ELEMENTS, Refusal, Site};
 use crate::graph::{Dim, known_shape};
 
@@ -75,4 +76,23 @@ pub(super) fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
 /// Known sizes of all dimensions, or a refusal.
 pub(super) fn all_known(shape: &[Dim]) -> Result<Vec<usize>, Refusal> {
     known_shape(shape).ok_or_else(|| "a size of its input is not known".to_string())
+}
+
+/// Side of the blocks, and whether the channel comes before the place in the block (ONNX's mode CRD).
+///
+/// # Errors
+/// If an attribute is wrong or unknown.
+pub fn take_blocks(form: NodeForm) -> Result<(usize, bool), Refusal> {
+    let mut attributes = form.attributes;
+    let block_size = attributes.take_int("blocksize", 0)?;
+    let column_row_depth = match attributes.take_string("mode", "DCR")?.as_str() {
+        "DCR" => false,
+        "CRD" => true,
+        other => return Err(format!("mode={other} is not known")),
+    };
+    attributes.finish()?;
+    if !(1..=1024).contains(&block_size) {
+        return Err(format!("blocksize={block_size} is out of range"));
+    }
+    Ok((block_size as usize, column_row_depth))
 }

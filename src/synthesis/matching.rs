@@ -12,7 +12,7 @@ use super::source::Source;
 use crate::checkpoint::Reached;
 use crate::error::{Error, Result};
 use crate::execution::adam::Moment;
-use crate::execution::tape::{ChannelSums, Lane, Lanes, Tape, in_memory_order};
+use crate::execution::tape::{ChannelSums, Lane, Lanes, SharedGradients, Tape, in_memory_order};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
 use crate::memory;
@@ -103,6 +103,8 @@ pub struct Sample {
     /// Per site, where every image is matched for itself.
     pulls: Vec<Pull>,
     scratch: Vec<f32>,
+    /// Gradients of swing offsets, which nobody reads.
+    unused: SharedGradients,
 }
 
 /// One image of each input, row-major.
@@ -223,6 +225,7 @@ impl Matching<'_> {
             sums: channels.clone().map(ChannelSums::new).collect(),
             pulls: Vec::new(),
             scratch: vec![0.0; 2 * channels.max().unwrap_or(0)],
+            unused: self.tape.shared_gradients(),
         }
     }
 
@@ -304,7 +307,7 @@ impl Matching<'_> {
                 sample.show(tape, lane, frame);
                 tape.forward(lane);
             }
-            let Sample { pulls, scores_gradient, .. } = sample;
+            let Sample { pulls, scores_gradient, unused, .. } = sample;
             let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
             let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
                 if index == goal.sites.len() {
@@ -313,7 +316,7 @@ impl Matching<'_> {
                     pull.add(values, gradient.open(), *isa);
                 }
             };
-            tape.backward(lane, &mut tape.shared_gradients(), &seed);
+            tape.backward(lane, unused, &seed);
             for (index, (gradient, view)) in sample.gradients.iter_mut().zip(&frame.views).enumerate() {
                 for (from, to) in tape.input_gradient(lane, index).iter().zip(view) {
                     gradient[*to as usize] = *from;

@@ -297,7 +297,8 @@ fn optimize(
         let seen = stage.shrink_all(read_batch(samples, range.clone())?, full);
         let Matched { images, sums, losses } = matching.optimize(seen, course)?;
         earlier = sums;
-        write_batch(samples, range.clone(), &stage.grow_all(read_batch(samples, range)?, images, full))?;
+        let grown = stage.grow_all(|| read_batch(samples, range.clone()), images, full)?;
+        write_batch(samples, range, &grown)?;
         (losses.len()..*most).for_each(|_| progress.step("near enough"));
         taken += losses.len();
         ends.0 += losses.first().unwrap_or(&0.0) / count as f64;

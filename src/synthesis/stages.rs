@@ -5,6 +5,7 @@
 
 use super::Config;
 use super::input::{Input, PlanePlace};
+use crate::error::Result;
 use crate::graph::{Dim, Graph};
 use crate::ops::operator::Layout;
 use crate::passes::single_sample;
@@ -40,12 +41,21 @@ impl Stage {
     }
 
     /// Samples of full size with what was `moved` at the size of this stage.
-    pub fn grow_all(&self, mut fine: Vec<Vec<Vec<f32>>>, moved: Vec<Vec<Vec<f32>>>, full: &[Input]) -> Vec<Vec<Vec<f32>>> {
+    ///
+    /// # Errors
+    /// If `fine`, which is asked for only where it is needed, cannot be read.
+    pub fn grow_all(
+        &self,
+        fine: impl FnOnce() -> Result<Vec<Vec<Vec<f32>>>>,
+        moved: Vec<Vec<Vec<f32>>>,
+        full: &[Input],
+    ) -> Result<Vec<Vec<Vec<f32>>>> {
         if self.factor == 1 {
-            return moved;
+            return Ok(moved);
         }
+        let mut fine = fine()?;
         fine.iter_mut().zip(moved).for_each(|(sample, moved)| self.grow(sample, &moved, full));
-        fine
+        Ok(fine)
     }
 
     /// One sample of full size at the size of this stage.
