@@ -31,7 +31,7 @@ impl Cut {
     /// # Errors
     /// If nothing can be quantized.
     pub fn predicted(graph: &Graph, target: &Target, exclude: &[String], objective: Objective) -> Result<Cut> {
-        let float = faster_in_float(graph, &single_sample(graph)?, target, exclude, objective)?;
+        let float = faster_in_float(graph, &single_sample(graph)?, target, exclude, &HashMap::new(), objective)?;
         Ok(Cut { padded: objective == Objective::Latency && !float.is_empty(), float })
     }
 

@@ -25,7 +25,7 @@ import static
 LOSSLESS, JPEG = "cifar10_png_test1000", "cifar10_test"
 INTEGER = ["--objective", "integer"]
 KWS = ["--input-range=-124,27"]
-W4A8, W4A4 = ["--precision", "w4a8"], ["--precision", "w4a4"]
+W4A8, W4A4, MIXED = (["--precision", name] for name in ["w4a8", "w4a4", "mixed"])
 REAL_IMAGES = 256
 # Fewer than 500 images: judged on all of them.
 WHOLE = {"ppocr_mobile_v2_cls"}
@@ -205,6 +205,26 @@ def gap_table(bench):
         yield f"| {name} | {drop['synthesized']:.2f} | {drop['real']:.2f} | {gap:.2f}{verdict(gap <= most)} | ≤ {most:g} |"
 
 
+def mixed_table(bench):
+    """Widths of their own for each layer against the same for all, at equal size; and with the bits that are asked for."""
+    model = "cifar_resnet20"
+    yield "| file | bytes | drop | drop, JPEG | agreement | agreement, JPEG | SQNR |"
+    yield "|---|---|---|---|---|---|---|"
+    uniform = [bench.quantize(model, W4A8, seed)[0] for seed in bench.seeds]
+    size = min(file.stat().st_size for file in uniform)
+    at = {"w4a8": uniform}
+    for name, most in [("mixed, the size of w4a8", size), ("mixed, 4.5 bits", "4.5bits")]:
+        at[name] = [bench.quantize(model, [*MIXED, "--max-size", most], seed)[0] for seed in bench.seeds]
+    figures = [of(LOSSLESS, "drop"), of(JPEG, "drop"), of(LOSSLESS, "agreement"), of(JPEG, "agreement"), of(LOSSLESS, "sqnr_db")]
+    means = {}
+    for name, files in at.items():
+        judged = [bench.judge(model, file) for file in files]
+        means[name] = [statistics.mean(figure(one) for one in judged) for figure in figures]
+        beats = name == "w4a8" or means[name][2] >= means["w4a8"][2] and means[name][4] > means["w4a8"][4]
+        cells = " | ".join(map(number, [max(file.stat().st_size for file in files), *means[name]]))
+        yield f"| {name} | {cells}{verdict(beats)} |"
+
+
 def processor():
     names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")] if os.path.exists("/proc/cpuinfo") else []
     return names[0] if names else platform.processor() or platform.machine()
@@ -218,6 +238,8 @@ def sections(bench, arguments):
         yield "Distance of the default set", distance_table(bench)
     if bench.wanted("gap") and not arguments.quick:
         yield "Synthesized against real images, resnet20", gap_table(bench)
+    if bench.wanted("mixed") and not arguments.quick:
+        yield "Mixed widths against uniform ones, resnet20", mixed_table(bench)
     timed = [row for row in LATENCY if bench.wanted(f"latency {row[0]}")]
     if timed:
         yield "Latency in ONNX Runtime, batch 1", latency_table(bench, timed)
@@ -229,7 +251,7 @@ def main():
     parser.add_argument("--zeroq", default="target/release/zeroq")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="*", help="rows: a pattern such as 'W4A4*', 'distance', 'gap' or 'latency *'")
+    parser.add_argument("--only", default="*", help="rows: a pattern such as 'W4A4*', 'distance', 'gap', 'mixed' or 'latency *'")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--page", type=pathlib.Path)
     arguments = parser.parse_args()

@@ -10,7 +10,6 @@ use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::evaluation::{LayerChoice, MixedChoice, Profile, Reference};
 use crate::onnx::{self, Model};
-use crate::passes::{macs, single_sample};
 use crate::progress::{Progress, Silent};
 use crate::quantization::{Choice, Layer, Optimum};
 
@@ -80,11 +79,7 @@ impl FromStr for SizeLimit {
 /// Those of [`super::quantize`].
 pub fn profile(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Profile> {
     let prepared = Prepared::new(model, given, config, progress)?;
-    Ok(survey(&prepared, config, progress)?.profile(&prepared.teacher))
-}
-
-fn survey(prepared: &Prepared, config: &Config, progress: &dyn Progress) -> Result<Survey> {
-    Survey::new(prepared, macs(&single_sample(&prepared.teacher)?), config, progress)
+    Ok(Survey::new(&prepared, config, progress)?.profile(&prepared.teacher))
 }
 
 /// The tuned student with the widths that serve `wanted`.
@@ -98,7 +93,7 @@ pub(super) fn choose(
     config: &Config,
     progress: &dyn Progress,
 ) -> Result<(Trial, MixedChoice)> {
-    let survey = survey(prepared, config, progress)?;
+    let survey = Survey::new(prepared, config, progress)?;
     let search = Search { prepared, model, survey: &survey, config, progress };
     let within = match wanted.max_size {
         Some(limit) => search.within(limit)?,
@@ -123,6 +118,8 @@ struct Search<'a> {
 const TRIALS: usize = 5;
 /// Part of the size below which a smaller result is not worth another trial.
 const WORTHWHILE: f64 = 0.02;
+/// Files that a size may take to be met.
+const FILES: usize = 12;
 /// Bytes by which tuning may change the file: numbers in its metadata.
 const SLACK: u64 = 16;
 
@@ -130,12 +127,14 @@ impl Search<'_> {
     /// How many optima, from the smallest on, are within the limit.
     fn within(&self, limit: SizeLimit) -> Result<usize> {
         let optima = &self.survey.optima;
-        let most_bits = match limit {
-            SizeLimit::Bits(bits) => (bits * self.survey.elements() as f64).floor() as u64,
-            SizeLimit::Bytes(bytes) => self.bits_in(bytes)?,
-            SizeLimit::Part(part) => self.bits_in((part * self.model.file_bytes as f64) as u64)?,
+        let within = match limit {
+            SizeLimit::Bits(bits) => {
+                let most = (bits * self.survey.elements() as f64).floor() as u64;
+                optima.partition_point(|optimum| optimum.bits <= most)
+            }
+            SizeLimit::Bytes(bytes) => self.fitting(bytes)?,
+            SizeLimit::Part(part) => self.fitting((part * self.model.file_bytes as f64) as u64)?,
         };
-        let within = optima.partition_point(|optimum| optimum.bits <= most_bits);
         if within > 0 {
             return Ok(within);
         }
@@ -146,25 +145,26 @@ impl Search<'_> {
         Err(Error::Usage(format!("--max-size {limit}: even with 4 bits for all layers it takes {smallest}")))
     }
 
-    /// Bits of weights in the largest optimum whose file has at most `bytes`.
-    fn bits_in(&self, bytes: u64) -> Result<u64> {
+    /// How many optima, from the smallest on, have files of at most `bytes`: bits of weights propose, files decide.
+    fn fitting(&self, bytes: u64) -> Result<usize> {
         let optima = &self.survey.optima;
-        let mut most = bytes.saturating_mul(8);
-        loop {
-            let within = optima.partition_point(|optimum| optimum.bits <= most);
-            let Some(optimum) = within.checked_sub(1).map(|last| &optima[last]) else { return Ok(0) };
-            let excess = (self.file_bytes(optimum)? + SLACK).saturating_sub(bytes);
-            if excess == 0 {
-                return Ok(optimum.bits);
+        let (mut low, mut high, mut most) = (0, optima.len(), bytes.saturating_mul(8));
+        for _ in 0..FILES {
+            if low == high {
+                break;
             }
-            most = optimum.bits.saturating_sub(8 * excess).min(optimum.bits - 1);
+            let index = optima.partition_point(|optimum| optimum.bits <= most).saturating_sub(1).clamp(low, high - 1);
+            let file_bytes = self.file_bytes(&optima[index])? + SLACK;
+            most = optima[index].bits.saturating_add_signed(8 * (bytes as i64).saturating_sub_unsigned(file_bytes));
+            if file_bytes <= bytes { low = index + 1 } else { high = index }
         }
+        Ok(low)
     }
 
     /// Size of the file with these widths, which tuning does not change.
     fn file_bytes(&self, optimum: &Optimum) -> Result<u64> {
         let Search { prepared, model, survey, config, .. } = self;
-        let assignment = survey.assignment(optimum, &config.widths);
+        let assignment = survey.assignment(&prepared.teacher, optimum, config)?;
         let plan = assignment.plan(&prepared.teacher, &config.target, &config.exclude)?;
         // Zero points that are alike are stored once.
         let ranges = ranges_of(prepared, &plan, config, &Silent)?;
@@ -174,7 +174,7 @@ impl Search<'_> {
     }
 
     fn tuned(&self, index: usize) -> Result<Trial> {
-        let assignment = self.survey.assignment(&self.survey.optima[index], &self.config.widths);
+        let assignment = self.survey.assignment(&self.prepared.teacher, &self.survey.optima[index], self.config)?;
         Trial::new(self.prepared, assignment, self.config, self.progress)
     }
 

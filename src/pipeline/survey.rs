@@ -1,21 +1,25 @@
 //! How much the outputs mind each layer's width, measured one layer at a time.
 //!
-//! A layer is its weights and what it reads. Weights of 4 and 8 bits read 8-bit values, since narrower ones make no file
-//! smaller. Weights of 16 bits are only stored so, for a product in float: runtimes compute with 16 bits in float, and ONNX
+//! A layer is its weights and what it reads. Weights of 8 bits read 8-bit values. Others are only stored so, for a product in
+//! float, where the runtime would compute in float anyway: quantizing what it reads would cost time and accuracy, and makes no
+//! file smaller. Where all is to run on integers, weights of 4 bits read 8-bit values too; those of 16 never do, since ONNX
 //! Runtime's int32 biases do not hold the product of two 16-bit scales. Noise is that of the outputs (logits where there is a
 //! Softmax) instead of the divergence that the paper takes, so that networks without classes are served alike.
 //!
 //! Paper: Cai et al. 2020 (ZeroQ), arXiv:2001.00281, section 3.2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::trial::ranges_of;
 use super::{Config, Prepared};
 use crate::error::Result;
 use crate::evaluation::{FrontierPoint, LayerProfile, Profile, Reference, WidthProfile};
 use crate::graph::Graph;
+use crate::passes::{macs, single_sample};
 use crate::progress::Progress;
-use crate::quantization::{Assignment, Choice, Layer, LayerWidths, Optimum, Placement, QuantPlan, Target, Width, Widths, frontier};
+use crate::quantization::{
+    Assignment, Choice, Layer, LayerWidths, Objective, Optimum, Placement, QuantPlan, Target, Width, Widths, faster_in_float, frontier,
+};
 
 /// What a layer may become, from the smallest to the most exact; `None` is float.
 pub(super) const WIDTHS: [Option<Width>; 4] = [Some(Width::Four), Some(Width::Eight), Some(Width::Sixteen), None];
@@ -27,26 +31,29 @@ pub(super) struct Survey {
     /// For each layer, those of [`WIDTHS`].
     pub choices: Vec<Vec<Choice>>,
     pub optima: Vec<Optimum>,
+    /// The network for one sample.
+    sample: Graph,
     samples: usize,
 }
 
 impl Survey {
     /// # Errors
     /// If nothing can be quantized, or a planned value cannot be computed.
-    pub fn new(prepared: &Prepared, macs: u64, config: &Config, progress: &dyn Progress) -> Result<Self> {
+    pub fn new(prepared: &Prepared, config: &Config, progress: &dyn Progress) -> Result<Self> {
+        let sample = single_sample(&prepared.teacher)?;
         let teacher = &prepared.teacher;
         let plans: Vec<QuantPlan> = WIDTHS.iter().flatten().map(|width| uniform(teacher, *width, config)).collect::<Result<_>>()?;
         let ranges = ranges_of(prepared, &plans[0], config, progress)?;
         let layers = plans[0].layers(teacher);
         let runs = (layers.len() * plans.len()).max(1) as f64;
-        let samples = ((WORK / (macs.max(1) as f64 * runs)) as usize).clamp(8, 64).min(prepared.set.len());
+        let samples = ((WORK / (macs(&sample).max(1) as f64 * runs)) as usize).clamp(8, 64).min(prepared.set.len());
         let set = prepared.set.slice(0..samples);
         let reference = Reference::new(teacher, &set, config.execution)?;
         let mut choices = vec![Vec::new(); layers.len()];
         progress.begin("measure layers", layers.len());
         for (layer, choices) in layers.iter().zip(&mut choices) {
             for (plan, width) in plans.iter().zip(WIDTHS.into_iter().flatten()) {
-                let alone = if runs_in_float(Some(width)) { plan.only_weights(layer) } else { plan.only_layer(teacher, layer) };
+                let alone = if runs_in_float(Some(width), config) { plan.only_weights(layer) } else { plan.only_layer(teacher, layer) };
                 let noise = reference.noise(&alone, &ranges)?;
                 choices.push(Choice { bits: layer.elements * width.bits(), noise });
                 progress.check()?;
@@ -56,7 +63,7 @@ impl Survey {
         }
         progress.end();
         let optima = frontier(&choices.iter().map(|choices| takeable(choices, &config.target)).collect::<Vec<_>>());
-        Ok(Survey { layers, choices, optima, samples })
+        Ok(Survey { layers, choices, optima, sample, samples })
     }
 
     /// Number of weights of all layers.
@@ -64,18 +71,24 @@ impl Survey {
         self.layers.iter().map(|layer| layer.elements).sum()
     }
 
-    pub fn assignment(&self, optimum: &Optimum, widths: &Widths) -> Assignment {
-        let mut assignment = Assignment { widths: *widths, layers: BTreeMap::new(), float: BTreeMap::new(), between: true };
+    /// The widths of `optimum` in `graph`, the network that was surveyed; what remains for integers runs on them as far as the
+    /// objective wants.
+    ///
+    /// # Errors
+    /// Those of [`faster_in_float`].
+    pub fn assignment(&self, graph: &Graph, optimum: &Optimum, config: &Config) -> Result<Assignment> {
+        let (mut layers, mut float) = (BTreeMap::new(), HashMap::new());
         for (layer, choice) in self.layers.iter().zip(&optimum.choices) {
             let weights = WIDTHS[*choice];
             for product in &layer.products {
-                assignment.layers.insert(*product, LayerWidths { weights, input: Width::Eight });
-                if runs_in_float(weights) {
-                    assignment.float.insert(*product, "float, or 16 bits, was chosen for it".to_string());
+                layers.insert(*product, LayerWidths { weights, input: Width::Eight });
+                if runs_in_float(weights, config) {
+                    float.insert(*product, format!("{} was chosen for it", described(weights)));
                 }
             }
         }
-        assignment
+        let faster = faster_in_float(graph, &self.sample, &config.target, &config.exclude, &float, config.objective)?;
+        Ok(Assignment { widths: config.widths, layers, float: float.into_iter().chain(faster).collect(), between: true })
     }
 
     pub fn profile(&self, graph: &Graph) -> Profile {
@@ -148,8 +161,16 @@ fn takeable(choices: &[Choice], target: &Target) -> Vec<Choice> {
 }
 
 /// Whether a layer with such weights is no integer product.
-fn runs_in_float(weights: Option<Width>) -> bool {
-    weights.is_none_or(|width| width == Width::Sixteen)
+fn runs_in_float(weights: Option<Width>, config: &Config) -> bool {
+    match weights {
+        None | Some(Width::Sixteen) => true,
+        Some(Width::Four) => config.target.placement == Placement::Everywhere && config.objective != Objective::Integer,
+        Some(Width::Eight) => false,
+    }
+}
+
+fn described(width: Option<Width>) -> String {
+    width.map_or("float".to_string(), |width| format!("a width of {} bits, which runtimes compute in float,", width.bits()))
 }
 
 /// The plan with all layers of one width, reading 8-bit values.

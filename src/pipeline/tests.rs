@@ -160,6 +160,16 @@ fn mixed_widths_stay_within_the_size() {
 }
 
 #[test]
+fn in_a_mixture_layers_of_four_bits_read_floats_unless_all_is_to_be_integer() {
+    let rounded = |config: &Config| {
+        let (_, quantized) = run(&network(), config);
+        quantized.model.graph.nodes().filter(|(_, node)| node.operator.name() == "QuantizeLinear").count()
+    };
+    assert_eq!(rounded(&Config { objective: Objective::Balanced, ..mixed(Some("4bits"), None) }), 0);
+    assert!(rounded(&Config { objective: INTEGER, ..mixed(Some("4bits"), None) }) >= 4);
+}
+
+#[test]
 fn the_smallest_mixture_with_a_given_sqnr_is_taken() {
     let graph = network();
     let measured = |least: f64| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::costs::{Price, RuntimeCosts};
 use super::cut::{FIRST, FORBIDDEN, Network, SECOND};
-use super::plan::{QuantPlan, plan};
+use super::plan::{QuantPlan, plan, plan_around};
 use super::target::{Placement, Target};
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId};
@@ -51,7 +51,7 @@ impl Objective {
 
 /// Nodes that could run on integers but are predicted to make the whole faster in float, and why. The prediction is a cut
 /// of least cost: each node costs its time on its side, each value that crosses costs a conversion. Shapes come from
-/// `sample`, a copy of `graph` with the same ids in which one sample flows.
+/// `sample`, a copy of `graph` with the same ids in which one sample flows. The nodes in `float` run in float already.
 ///
 /// # Errors
 /// If nothing can be quantized.
@@ -60,9 +60,10 @@ pub fn faster_in_float(
     sample: &Graph,
     target: &Target,
     exclude: &[String],
+    float: &HashMap<NodeId, String>,
     objective: Objective,
 ) -> Result<HashMap<NodeId, String>> {
-    let plan = plan(graph, target, exclude)?;
+    let plan = plan_around(graph, target, exclude, float)?;
     let Some(costs) = target.costs.filter(|_| objective != Objective::Integer && target.placement == Placement::Everywhere) else {
         return Ok(HashMap::new());
     };
@@ -85,7 +86,7 @@ pub fn movable_nodes(graph: &Graph, target: &Target, exclude: &[String]) -> Resu
 }
 
 fn movable<'a>(graph: &'a Graph, plan: &QuantPlan, quantized: &'a HashSet<ValueId>) -> impl Iterator<Item = NodeId> + 'a {
-    let weighted: HashSet<NodeId> = plan.weights.iter().map(|point| point.node).collect();
+    let weighted: HashSet<NodeId> = plan.weights.iter().filter(|point| point.integer).map(|point| point.node).collect();
     let either = move |id: &NodeId, node: &Node| weighted.contains(id) || !is_weighted(node) && stays_between(graph, node, quantized);
     graph.nodes().filter(move |(id, node)| either(id, node)).map(|(id, _)| id)
 }
@@ -232,7 +233,7 @@ mod tests {
 
     fn float_names(graph: &Graph, objective: Objective) -> Vec<String> {
         let target = targets::find("ort-cpu").unwrap();
-        let found = faster_in_float(graph, graph, &target, &[], objective).unwrap();
+        let found = faster_in_float(graph, graph, &target, &[], &HashMap::new(), objective).unwrap();
         let names = graph.nodes().filter(|(id, _)| found.contains_key(id)).map(|(_, node)| node.name.clone());
         names.collect()
     }
