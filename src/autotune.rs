@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::calibration::{CalibrationSet, calibrate, observers};
 use crate::emit::{insert, seal};
 use crate::error::{Error, Result};
-use crate::evaluation::{Trial, onnx_runtime_library, race};
+use crate::evaluation::{Subject, Trial, onnx_runtime_library, race};
 use crate::execution;
 use crate::graph::{Graph, NodeId};
 use crate::onnx::{Model, to_bytes};
@@ -120,7 +120,7 @@ pub fn autotune(bench: &Bench<'_>, progress: &dyn Progress) -> Result<(Cut, Stri
     for island in islands.iter().take(MOST_MOVES) {
         progress.check()?;
         let candidate = bench.candidate(bench.move_name(&best, island), best.cut.moved(island))?;
-        let ratios = race(&[&best.bytes, &candidate.bytes], bench.graph, &bench.samples)?;
+        let ratios = race(&[bench.subject(&best), bench.subject(&candidate)], &bench.samples)?;
         let trial = Trial::new(&candidate.name, &best.name, ratios[1]);
         progress.step(&trial.to_string());
         trials.push(trial);
@@ -147,8 +147,8 @@ impl Bench<'_> {
                 candidates.push(self.candidate(objective.name().to_string(), cut)?);
             }
         }
-        let files: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.bytes.as_slice()).collect();
-        let ratios = race(&files, self.graph, &self.samples)?;
+        let files: Vec<Subject<'_>> = candidates.iter().map(|candidate| self.subject(candidate)).collect();
+        let ratios = race(&files, &self.samples)?;
         let first = candidates[0].name.clone();
         trials.extend(candidates.iter().zip(&ratios).skip(1).map(|(candidate, ratio)| Trial::new(&candidate.name, &first, *ratio)));
         let fastest = (0..ratios.len()).min_by(|a, b| ratios[*a].median.total_cmp(&ratios[*b].median)).unwrap_or(0);
@@ -164,6 +164,10 @@ impl Bench<'_> {
         let student = insert(&mut graph, &plan, &ranges)?;
         seal(&mut graph, &plan, &student)?;
         Ok(Candidate { name, cut, bytes: to_bytes(&self.model.with_graph(graph))? })
+    }
+
+    fn subject<'a>(&'a self, candidate: &'a Candidate) -> Subject<'a> {
+        Subject { label: "trial", bytes: &candidate.bytes, path: None, graph: self.graph }
     }
 
     fn move_name(&self, best: &Candidate, island: &BTreeSet<NodeId>) -> String {

@@ -199,7 +199,7 @@ fn a_missed_threshold_ends_with_1_and_still_gives_the_result() {
     assert_eq!(json(&String::from_utf8(fine.stdout).unwrap())["passed"], true);
     let missed = compare(&["--min-sqnr", "119"]);
     assert_eq!(missed.status.code(), Some(1));
-    assert!(stderr(&missed).contains("less than 119 dB"));
+    assert!(stderr(&missed).contains("at least 119.00 dB asked"));
     assert_eq!(json(&String::from_utf8(missed.stdout).unwrap())["passed"], false);
     let same = json(&succeed(place.path(), &["compare", RESNET, RESNET, "-n", "8", "--steps", "2", "--json", "--min-agreement", "100"]));
     assert_eq!(same["comparison"]["outputs"][0]["sqnr_db"], 120.0);

@@ -54,6 +54,7 @@ impl Samples {
 
 /// Where a set comes from, so that it can be made again. Written into every file made with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Provenance {
     /// `synthesized`, `assumed`, `dead-leaves`, `gaussian`, or `files`.
     pub source: String,

@@ -1,24 +1,27 @@
-//! `zeroq compare`.
+//! `zeroq compare`: what a pipeline asks before it ships a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::arguments::{ImageArguments, number_parser};
-use super::describe::describe_comparison;
-use super::output::{print, print_json};
+use super::arguments::{ImageArguments, choice_parser};
+use super::formats::{Format, FormatFile, annotations};
+use super::gate::GateArguments;
+use super::output::{check_output, print, write_file};
 use super::synthesize::SynthesizeRequest;
+use super::terminal::print_line;
 use super::{Context, Outcome, work};
-use crate::error::Result;
-use crate::evaluation::Thresholds;
+use crate::error::{Error, Result};
+use crate::evaluation::CompareReport;
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
   zeroq compare model.onnx model_int8.onnx
-  zeroq compare model.onnx model_int8.onnx --data pictures/ --input-range imagenet
-  zeroq compare model.onnx model_int8.onnx --data x.npy --min-agreement 99 --min-sqnr 20 --json
-  ORT_DYLIB_PATH=libonnxruntime.so zeroq compare model.onnx model_int8.onnx";
+  zeroq compare model.onnx model_int8.onnx --min-agreement 99 --min-sqnr 20 --max-size 0.4x
+  zeroq compare model.onnx model_int8.onnx --data validation/ --max-top1-drop 0.5 --format junit > zeroq.xml
+  zeroq compare model.onnx model_int8.onnx --baseline released.json --max-regression 0.5 --write json=report.json
+  ORT_DYLIB_PATH=libonnxruntime.so zeroq compare model.onnx model_int8.onnx --max-latency 1";
 
 /// Compare the outputs of two models, on given data or on images synthesized from the first
 #[derive(Args, Debug)]
@@ -30,15 +33,24 @@ pub struct CompareArguments {
     /// The model that is measured
     #[arg(value_name = "CANDIDATE")]
     pub candidate: PathBuf,
-    /// What to run both on: a folder of pictures or of `zeroq synthesize`, a .safetensors, .npy or .npz
+    /// What to run both on: a folder of pictures, of a folder for each class, or of `zeroq synthesize`, a .safetensors, .npy
+    /// or .npz; an array `labels` in a .npz names the classes
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Exit with 1 if fewer percent of the samples have the same greatest output
-    #[arg(long, value_name = "PERCENT", value_parser = number_parser(0.0, 100.0))]
-    pub min_agreement: Option<f64>,
-    /// Exit with 1 if the signal-to-noise ratio of an output is lower, in decibels
-    #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = number_parser(-120.0, 120.0))]
-    pub min_sqnr: Option<f64>,
+    /// Compare values within the networks too, where the names are the same in both
+    #[arg(long)]
+    pub layers: bool,
+    /// How the result is printed [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = choice_parser(&Format::ALL, Format::name, Format::description))]
+    pub format: Option<Format>,
+    /// Write the result to a file too, as in --write junit=report.xml; may be repeated
+    #[arg(long, value_name = "FORMAT=FILE")]
+    pub write: Vec<FormatFile>,
+    /// Replace files of --write that exist
+    #[arg(short, long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub gate: GateArguments,
     #[command(flatten)]
     pub images: ImageArguments,
 }
@@ -50,27 +62,53 @@ pub struct CompareRequest {
     pub reference: SynthesizeRequest,
     pub candidate: PathBuf,
     pub data: Option<PathBuf>,
-    pub thresholds: Thresholds,
+    pub layers: bool,
+    pub gate: GateArguments,
 }
 
 pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
-    work::check_model(&arguments.reference)?;
-    work::check_model(&arguments.candidate)?;
-    arguments.images.refuse_beside("--data", arguments.data.as_deref())?;
+    let CompareArguments { reference, candidate, data, gate, images, .. } = arguments;
+    work::check_model(reference)?;
+    work::check_model(candidate)?;
+    images.refuse_beside("--data", data.as_deref())?;
+    gate.check()?;
+    let format = format(arguments, context)?;
+    let inputs: Vec<&Path> =
+        [Some(reference), Some(candidate), gate.baseline.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    arguments.write.iter().try_for_each(|to| check_output(&to.file, &inputs, arguments.force))?;
     let request = CompareRequest {
-        reference: SynthesizeRequest::new(&arguments.reference, &arguments.images, context)?,
-        candidate: arguments.candidate.clone(),
-        data: arguments.data.clone(),
-        thresholds: Thresholds { agreement_percent: arguments.min_agreement, sqnr_db: arguments.min_sqnr },
+        reference: SynthesizeRequest::new(reference, images, context)?,
+        candidate: candidate.clone(),
+        data: data.clone(),
+        layers: arguments.layers || gate.min_layer_sqnr.is_some(),
+        gate: gate.clone(),
     };
     let report = work::compare(&request, &context.terminal)?;
-    if context.json {
-        print_json(&report)?
-    } else {
-        print(&describe_comparison(&report.comparison))?
+    tell(&report, format, arguments, context)?;
+    Ok(if report.passed || gate.exit_zero { Outcome::Done } else { Outcome::ThresholdMissed })
+}
+
+fn tell(report: &CompareReport, format: Format, arguments: &CompareArguments, context: &Context) -> Result<()> {
+    for FormatFile { format, file } in &arguments.write {
+        write_file(file, format.render(report)?.as_bytes(), arguments.force)?;
     }
-    for missed in request.thresholds.missed(&report.comparison) {
-        context.terminal.warn(&missed);
+    print(&format.render(report)?)?;
+    if format != Format::Text {
+        report.verdicts.iter().filter(|verdict| !verdict.passed).for_each(|verdict| context.terminal.warn(&verdict.message));
     }
-    Ok(if report.passed { Outcome::Done } else { Outcome::ThresholdMissed })
+    // Runners of GitHub Actions find annotations in either stream.
+    if format != Format::Github && std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        annotations(report).lines().for_each(print_line);
+    }
+    Ok(())
+}
+
+fn format(arguments: &CompareArguments, context: &Context) -> Result<Format> {
+    match (arguments.format, context.json) {
+        (Some(format), true) if format != Format::Json => {
+            Err(Error::Usage(format!("--json and --format {} name two formats for stdout: use --write for one of them", format.name())))
+        }
+        (_, true) => Ok(Format::Json),
+        (format, false) => Ok(format.unwrap_or(Format::Text)),
+    }
 }

@@ -48,5 +48,14 @@ pub fn describe_comparison(comparison: &Comparison) -> String {
             output.max_abs_error
         );
     }
+    if let Some(accuracy) = &comparison.accuracy {
+        text += &format!(
+            "  top-1 accuracy of {}: {:.2} % before, {:.2} % after, on {} labelled samples\n",
+            escape_name(&accuracy.output),
+            accuracy.reference_percent,
+            accuracy.candidate_percent,
+            accuracy.samples
+        );
+    }
     text
 }

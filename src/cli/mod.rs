@@ -8,6 +8,8 @@ mod corrections;
 mod crash;
 mod data;
 mod describe;
+mod formats;
+mod gate;
 mod inspect;
 mod method;
 mod mixed;

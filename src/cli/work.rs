@@ -14,10 +14,9 @@ use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport,
-    Stopwatch, Subject, SynthesizeReport, dissect,
+    self, CompareReport, Cost, FileReport, FloatKernel, InspectReport, KernelReport, Measured, QuantizeReport, Ratio, Runtime, SCHEMA,
+    SensitivityReport, Stopwatch, Subject, SynthesizeReport, compare_layers, dissect, race,
 };
-use crate::execution::Config;
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::onnx::{self, Encoded, Model, Placement};
@@ -171,7 +170,7 @@ fn compare_result(
     let whole = if encoded.external.is_empty() { None } else { Some(onnx::to_bytes(&work.model).unwrap_or_default()) };
     let bytes = whole.as_deref().unwrap_or(&encoded.model);
     let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
-    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred };
+    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred, labels: None };
     match evaluation::compare(&reference, &candidate, &work.held_out, &options) {
         Ok(comparison) => Ok(Some(comparison)),
         Err(Error::Interrupted) => Err(Error::Interrupted),
@@ -322,21 +321,28 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     let stopwatch = Stopwatch::new(progress);
     let mut reference = load(&request.reference.model, &request.reference.limits, &stopwatch)?;
     let candidate = load(&request.candidate, &request.reference.limits, &stopwatch)?;
+    let gate = request.gate.gate(reference.file_bytes)?;
     let set = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
     bind(&mut reference.graph, &request.reference.shapes, &stopwatch)?;
-    let comparison = compare_models(&reference, &candidate, &set, request.reference.execution)?;
+    let execution = request.reference.execution;
+    let (comparison, latency) = run_both(&reference, &candidate, &set, request)?;
     stopwatch.end();
-    let passed = request.thresholds.missed(&comparison).is_empty();
+    let layers = request.layers.then(|| compare_layers(&reference.graph, &candidate.graph, &set, &execution, &stopwatch)).transpose()?;
+    let measured = Measured { comparison: &comparison, layers: layers.as_deref(), size: candidate.file_bytes, latency };
+    gate.baseline.iter().flat_map(|baseline| baseline.differences(&measured)).for_each(|difference| stopwatch.warn(&difference));
+    let verdicts = gate.judge(&measured)?;
     Ok(CompareReport {
         schema: SCHEMA,
         command: "compare",
         version: VERSION,
         reference: file_report(&reference),
         candidate: file_report(&candidate),
+        layers,
+        latency,
+        passed: verdicts.iter().all(|verdict| verdict.passed),
+        verdicts,
         comparison,
-        thresholds: request.thresholds,
-        passed,
         provenance: set.provenance,
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.reference.execution.isa),
@@ -355,12 +361,20 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
     Ok(set.slice(0..images.unwrap_or(set.len()).min(set.len())))
 }
 
-fn compare_models(reference: &Model, candidate: &Model, set: &CalibrationSet, execution: Config) -> Result<evaluation::Comparison> {
+/// What both models say of the samples, and where it is limited, how long they take.
+fn run_both(
+    reference: &Model,
+    candidate: &Model,
+    set: &CalibrationSet,
+    request: &CompareRequest,
+) -> Result<(evaluation::Comparison, Option<Ratio>)> {
     let (reference_bytes, candidate_bytes) = (read_again(reference)?, read_again(candidate)?);
     let reference = Subject { label: "reference", bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
     let candidate = Subject { label: "candidate", bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
-    let options = evaluation::Options { execution, runtime: Runtime::Required };
-    evaluation::compare(&reference, &candidate, set, &options)
+    let options = evaluation::Options { execution: request.reference.execution, runtime: Runtime::Required, labels: None };
+    let comparison = evaluation::compare(&reference, &candidate, set, &options)?;
+    let latency = request.gate.max_latency.map(|_| race(&[reference, candidate], set)).transpose()?;
+    Ok((comparison, latency.and_then(|ratios| ratios.get(1).copied())))
 }
 
 fn read_again(model: &Model) -> Result<Vec<u8>> {

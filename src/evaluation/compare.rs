@@ -3,10 +3,10 @@
 use ndarray::ArrayD;
 
 use super::engine::{Engine, Subject};
-use super::metrics::measure;
+use super::metrics::{measure, top1};
 use super::onnx_runtime::{OnnxRuntime, library};
 use super::own::Own;
-use super::report::{Comparison, OutputComparison};
+use super::report::{Accuracy, Comparison, OutputComparison};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::execution::Config;
@@ -22,9 +22,11 @@ pub enum Runtime {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     pub execution: Config,
     pub runtime: Runtime,
+    /// The class of each sample, where they are known.
+    pub labels: Option<&'a [u32]>,
 }
 
 type Outputs = (String, Vec<ArrayD<f32>>, Vec<ArrayD<f32>>);
@@ -34,7 +36,7 @@ type Outputs = (String, Vec<ArrayD<f32>>, Vec<ArrayD<f32>>);
 ///
 /// # Errors
 /// If no engine runs both, or their outputs cannot be compared.
-pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet, options: &Options) -> Result<Comparison> {
+pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet, options: &Options<'_>) -> Result<Comparison> {
     if set.is_empty() {
         return Err(Error::Data("there are no samples to compare on".into()));
     }
@@ -43,18 +45,18 @@ pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &Calibrati
         reasons.push("ORT_DYLIB_PATH is not set".into());
     } else {
         match with_onnx_runtime(reference, candidate, set) {
-            Ok(outputs) => return conclude(reference, candidate, outputs, "ORT_DYLIB_PATH names it".into()),
+            Ok(outputs) => return conclude(reference, candidate, outputs, "ORT_DYLIB_PATH names it".into(), options.labels),
             Err(error) if options.runtime == Runtime::Required || matches!(error, Error::Interrupted) => return Err(error),
             Err(error) => reasons.push(error.to_string()),
         }
     }
     match with_tract(reference, candidate, set) {
-        Ok(outputs) => return conclude(reference, candidate, outputs, reasons.join("; ")),
+        Ok(outputs) => return conclude(reference, candidate, outputs, reasons.join("; "), options.labels),
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => reasons.push(error.to_string()),
     }
     let engines = (Own::new(reference, &options.execution), Own::new(candidate, &options.execution));
-    conclude(reference, candidate, run(engines, set)?, reasons.join("; "))
+    conclude(reference, candidate, run(engines, set)?, reasons.join("; "), options.labels)
 }
 
 fn with_onnx_runtime(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
@@ -76,7 +78,13 @@ fn run<E: Engine>((mut reference, mut candidate): (E, E), set: &CalibrationSet) 
     Ok((reference.name().to_string(), reference.run(set)?, candidate.run(set)?))
 }
 
-fn conclude(reference: &Subject<'_>, candidate: &Subject<'_>, outputs: Outputs, engine_reason: String) -> Result<Comparison> {
+fn conclude(
+    reference: &Subject<'_>,
+    candidate: &Subject<'_>,
+    outputs: Outputs,
+    engine_reason: String,
+    labels: Option<&[u32]>,
+) -> Result<Comparison> {
     let (engine, expected, actual) = outputs;
     let names = output_names(reference);
     if names.len() != expected.len() || output_names(candidate).len() != actual.len() {
@@ -85,10 +93,20 @@ fn conclude(reference: &Subject<'_>, candidate: &Subject<'_>, outputs: Outputs, 
     let samples = expected.first().map_or(0, |output| output.shape()[0]);
     let pairing = pair_outputs(&names, &output_names(candidate))?;
     let mut compared = Vec::with_capacity(names.len());
-    for ((name, expected), other) in names.iter().zip(&expected).zip(pairing) {
-        compared.push(compare_output(name, expected, &actual[other])?);
+    for ((name, expected), other) in names.iter().zip(&expected).zip(&pairing) {
+        compared.push(compare_output(name, expected, &actual[*other])?);
     }
-    Ok(Comparison { engine, engine_reason, samples, outputs: compared })
+    let mut pairs = names.iter().zip(&expected).zip(&pairing).map(|((name, expected), other)| (name, expected, &actual[*other]));
+    let accuracy = labels.map(|labels| {
+        let found = pairs.find_map(|(name, expected, actual)| accuracy(name, expected, actual, labels));
+        found.ok_or_else(|| Error::Data("no output has a score for each class that the labels name".into()))
+    });
+    Ok(Comparison { engine, engine_reason, samples, outputs: compared, accuracy: accuracy.transpose()? })
+}
+
+fn accuracy(output: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>, labels: &[u32]) -> Option<Accuracy> {
+    let (reference_percent, candidate_percent) = (top1(expected, labels)?, top1(actual, labels)?);
+    Some(Accuracy { output: output.to_string(), samples: labels.len(), reference_percent, candidate_percent })
 }
 
 pub(super) fn compare_output(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>) -> Result<OutputComparison> {

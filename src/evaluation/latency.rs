@@ -4,10 +4,10 @@ use super::engine::Subject;
 use super::onnx_runtime::OnnxRuntime;
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
-use crate::graph::Graph;
 
 /// Time of a file beside that of another.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ratio {
     /// Median over the rounds.
     pub median: f64,
@@ -30,13 +30,12 @@ const TURN: f64 = 0.01;
 const MOST_RUNS: usize = 64;
 
 /// Times of `files` beside that of the first one, one sample at a time, taking turns: what disturbs the machine for a while
-/// disturbs all of them. `graph` is that of any of the files.
+/// disturbs all of them.
 ///
 /// # Errors
 /// If ONNX Runtime cannot run one of them.
-pub fn race(files: &[&[u8]], graph: &Graph, set: &CalibrationSet) -> Result<Vec<Ratio>> {
-    let open = |bytes: &&[u8]| OnnxRuntime::new(&Subject { label: "trial", bytes, path: None, graph });
-    let mut engines = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+pub fn race(files: &[Subject<'_>], set: &CalibrationSet) -> Result<Vec<Ratio>> {
+    let mut engines = files.iter().map(OnnxRuntime::new).collect::<Result<Vec<_>>>()?;
     let set = set.slice(0..1);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); engines.len()];
     for round in 0..ROUNDS {

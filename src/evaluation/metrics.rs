@@ -51,6 +51,19 @@ fn cosine(signal: f64, power: f64, dot: f64) -> f64 {
     }
 }
 
+/// Percent of samples whose greatest element stands at the place that their label names; `None` where there are fewer places
+/// or other samples.
+pub fn top1(output: &ArrayD<f32>, labels: &[u32]) -> Option<f64> {
+    let samples = output.shape().first().copied().filter(|samples| *samples == labels.len() && *samples > 0)?;
+    let classes = output.len() / samples;
+    if classes < 2 || labels.iter().any(|label| *label as usize >= classes) {
+        return None;
+    }
+    let pairs = output.axis_iter(Axis(0)).zip(labels);
+    let right = pairs.filter(|(scores, label)| argmax(scores.iter()) == Some(**label as usize)).count();
+    Some(100.0 * right as f64 / samples as f64)
+}
+
 fn agreement(reference: &ArrayD<f32>, candidate: &ArrayD<f32>) -> Option<f64> {
     let samples = reference.len_of(Axis(0));
     if reference.len() / samples < 2 {
@@ -107,6 +120,13 @@ mod tests {
         let reference = samples(&[[1.0, 2.0, 3.0]]);
         let metrics = measure(&reference, &samples(&[[f32::NAN, 2.0, 3.0]])).unwrap();
         assert_eq!((metrics.agreement, metrics.sqnr, metrics.max_abs), (Some(0.0), -120.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn labels_name_the_right_place() {
+        let output = samples(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [0.0, f32::NAN, 0.0]]);
+        assert_eq!(top1(&output, &[2, 1, 0]), Some(100.0 / 3.0));
+        assert_eq!((top1(&output, &[2, 1]), top1(&output, &[2, 1, 3])), (None, None));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! How far two models are apart, told by an engine that is not ours where there is one.
 
+mod baseline;
 mod check;
 mod compare;
 mod engine;
+mod gate;
 mod inspection;
 mod latency;
+mod layers;
 mod metrics;
 mod onnx_runtime;
 mod own;
@@ -15,11 +18,14 @@ mod stopwatch;
 #[cfg(feature = "tract")]
 mod tract;
 
+pub use baseline::Baseline;
 pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
+pub use gate::{Gate, Measured, Place, Rule, Verdict};
 pub use inspection::*;
 pub use latency::{Ratio, Trial, race};
+pub use layers::{LayerComparison, compare_layers};
 pub use metrics::{Metrics, measure};
 pub use onnx_runtime::{OnnxRuntime, library as onnx_runtime_library};
 pub use own::Own;

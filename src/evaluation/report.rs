@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::latency::Trial;
+use super::gate::Verdict;
+use super::latency::{Ratio, Trial};
+use super::layers::LayerComparison;
 use crate::calibration::Provenance;
 use crate::memory;
 use crate::onnx::{Encoded, hexadecimal};
@@ -15,6 +17,7 @@ pub const SCHEMA: u32 = 1;
 
 /// A model file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileReport {
     pub path: String,
     pub bytes: u64,
@@ -36,6 +39,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// One output of two models.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputComparison {
     pub name: String,
     /// Shape for one sample.
@@ -43,12 +47,27 @@ pub struct OutputComparison {
     /// Percent of samples with the same greatest element.
     pub agreement_percent: Option<f64>,
     pub sqnr_db: f64,
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cosine: f64,
+    /// `null` in JSON where it is infinite.
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub max_abs_error: f64,
+}
+
+/// Top-1 accuracy on labelled samples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Accuracy {
+    /// The output with a score for each class.
+    pub output: String,
+    pub samples: usize,
+    pub reference_percent: f64,
+    pub candidate_percent: f64,
 }
 
 /// Two models on the same samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What ran both.
     pub engine: String,
@@ -56,6 +75,8 @@ pub struct Comparison {
     pub engine_reason: String,
     pub samples: usize,
     pub outputs: Vec<OutputComparison>,
+    /// `None` where the samples have no labels.
+    pub accuracy: Option<Accuracy>,
 }
 
 impl Comparison {
@@ -88,6 +109,7 @@ pub struct KernelReport {
 
 /// One stage of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StageReport {
     pub name: String,
     pub seconds: f64,
@@ -97,6 +119,7 @@ pub struct StageReport {
 
 /// What a run took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     pub seconds: f64,
     pub stages: Vec<StageReport>,
@@ -187,6 +210,7 @@ pub struct SensitivityReport {
 
 /// What `zeroq compare` found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CompareReport {
     pub schema: u32,
     pub command: &'static str,
@@ -194,8 +218,13 @@ pub struct CompareReport {
     pub reference: FileReport,
     pub candidate: FileReport,
     pub comparison: Comparison,
-    pub thresholds: Thresholds,
-    /// Whether every threshold is met.
+    /// Values within the networks, where they were wanted.
+    pub layers: Option<Vec<LayerComparison>>,
+    /// Time of one sample in ONNX Runtime, where it was wanted.
+    pub latency: Option<Ratio>,
+    /// One for each limit and each figure that it is for.
+    pub verdicts: Vec<Verdict>,
+    /// Whether every limit is met.
     pub passed: bool,
     pub provenance: Provenance,
     pub warnings: Vec<String>,
@@ -232,9 +261,20 @@ impl Thresholds {
 mod tests {
     use super::*;
 
+    /// Renewed by `ZEROQ_RENEW=1 cargo test --lib the_schema`.
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_report() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/compare.schema.json");
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(CompareReport)).unwrap() + "\n";
+        if std::env::var_os("ZEROQ_RENEW").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), schema, "renew it: ZEROQ_RENEW=1 cargo test --lib the_schema");
+    }
+
     fn comparison(agreement_percent: Option<f64>, sqnr_db: f64) -> Comparison {
         let output = OutputComparison { name: "y".into(), shape: vec![1], agreement_percent, sqnr_db, cosine: 1.0, max_abs_error: 0.0 };
-        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 1, outputs: vec![output] }
+        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 1, outputs: vec![output], accuracy: None }
     }
 
     #[test]

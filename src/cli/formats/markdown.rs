@@ -1,0 +1,112 @@
+//! A comparison as tables, for a job summary or a comment.
+
+use super::super::text::{bytes, escape_name, shape};
+use crate::evaluation::{CompareReport, LayerComparison};
+
+/// Layers that are told of.
+const TOLD: usize = 20;
+
+pub fn markdown(report: &CompareReport) -> String {
+    let verdict = if report.passed { "passed" } else { "**failed**" };
+    let (reference, candidate) = (&report.reference, &report.candidate);
+    let percent = 100.0 * candidate.bytes as f64 / reference.bytes.max(1) as f64;
+    let mut text = format!("## zeroq compare: {verdict}\n\n");
+    text += &format!(
+        "{} ({}, {percent:.0} %) against {} ({}), on {} samples in {}.\n\n",
+        cell(&candidate.path),
+        bytes(candidate.bytes),
+        cell(&reference.path),
+        bytes(reference.bytes),
+        report.comparison.samples,
+        cell(&report.comparison.engine)
+    );
+    text += &verdicts(report);
+    text += &outputs(report);
+    if let Some(accuracy) = &report.comparison.accuracy {
+        let (before, after) = (accuracy.reference_percent, accuracy.candidate_percent);
+        text += &format!("\nTop-1 accuracy: {after:.2} %, {before:.2} % before, on {} labelled samples.\n", accuracy.samples);
+    }
+    if let Some(latency) = &report.latency {
+        text += &format!("\nLatency of one sample in ONNX Runtime: {:.3} ± {:.3} of the reference.\n", latency.median, 2.0 * latency.noise);
+    }
+    text += &report.layers.as_deref().map(layers).unwrap_or_default();
+    for warning in &report.warnings {
+        text += &format!("\n> warning: {}\n", cell(warning));
+    }
+    text
+}
+
+fn verdicts(report: &CompareReport) -> String {
+    if report.verdicts.is_empty() {
+        return String::new();
+    }
+    let mut text = "| | limit | found |\n|---|---|---|\n".to_string();
+    for verdict in &report.verdicts {
+        let word = if verdict.passed { "passed" } else { "**missed**" };
+        text += &format!("| {word} | {} | {} |\n", verdict.rule.name(), cell(&verdict.message));
+    }
+    text + "\n"
+}
+
+fn outputs(report: &CompareReport) -> String {
+    let mut text = "| output | shape | agreement | SQNR | cosine | greatest error |\n|---|---|---|---|---|---|\n".to_string();
+    for output in &report.comparison.outputs {
+        let agreement = output.agreement_percent.map_or("–".into(), |percent| format!("{percent:.2} %"));
+        let (name, sizes) = (cell(&output.name), shape(&output.shape));
+        text += &format!(
+            "| {name} | {sizes} | {agreement} | {:.2} dB | {:.6} | {:.3e} |\n",
+            output.sqnr_db, output.cosine, output.max_abs_error
+        );
+    }
+    text
+}
+
+fn layers(layers: &[LayerComparison]) -> String {
+    let mut worst: Vec<&LayerComparison> = layers.iter().collect();
+    worst.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
+    let mut text = format!("\nFarthest of {} values within the networks:\n\n| value | made by | SQNR |\n|---|---|---|\n", layers.len());
+    for layer in worst.iter().take(TOLD) {
+        text += &format!("| {} | {} | {:.2} dB |\n", cell(&layer.name), cell(&layer.operator), layer.sqnr_db);
+    }
+    text
+}
+
+/// Text that says itself alone within a cell: no markup, no HTML, no end of the cell.
+fn cell(text: &str) -> String {
+    let mut cell = String::new();
+    for character in escape_name(text).chars() {
+        match character {
+            '<' => cell.push_str("&lt;"),
+            '>' => cell.push_str("&gt;"),
+            '&' => cell.push_str("&amp;"),
+            '@' => cell.push_str("&#64;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '!' | '\\' | '~' | '#' => cell.extend(['\\', character]),
+            character => cell.push(character),
+        }
+    }
+    cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{HOSTILE, report};
+    use super::*;
+
+    #[test]
+    fn what_was_missed_stands_in_a_table() {
+        let text = markdown(&report("y", false));
+        assert!(text.starts_with("## zeroq compare: **failed**\n"), "{text}");
+        assert!(text.contains("| **missed** | min-agreement | output \\`y\\`: 98.5 found, 99 asked |"), "{text}");
+        assert!(text.contains("| y | 1x10 | 98.50 % | 30.25 dB | 0.999000 | 1.250e-1 |"), "{text}");
+    }
+
+    #[test]
+    fn names_stay_within_their_cell() {
+        let text = markdown(&report(HOSTILE, false));
+        assert!(!text.contains("<script>") && !text.contains('\u{1}'), "{text}");
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let ends = |row: &str| row.replace("\\|", "").matches('|').count();
+        let odd: Vec<&str> = rows.filter(|row| ![4, 7].contains(&ends(row))).collect();
+        assert!(odd.is_empty(), "{odd:?}");
+    }
+}
