@@ -164,7 +164,11 @@ def resizes():
         case(f"upsample_attribute_{mode}", "Upsample", (7, 8), [x], mode=mode, scales=[1.0, 1.0, 2.0, 2.0])
         case(f"upsample_input_{mode}", "Upsample", (9,), [x, scales], mode=mode)
         case(f"resize_{mode}", "Resize", (10,), [x, scales], mode=mode)
-        case(f"resize_down_{mode}", "Resize", (10,), [x, [np.array([1, 1, 0.5, 0.5], np.float32)]], mode=mode)
+        for down in (0.5, 0.6, 0.7, 0.3):
+            scales_down = [np.array([1, 1, down, down], np.float32)]
+            case(f"resize_down_{down}_{mode}", "Resize", (10,), [flow(1, 2, 7, 13), scales_down], mode=mode)
+        case(f"resize_both_{mode}", "Resize", (10,), [flow(1, 2, 7, 13), [np.array([1, 1, 0.6, 1.3], np.float32)]], mode=mode)
+        case(f"upsample_thirds_{mode}", "Upsample", (9,), [flow(1, 2, 5, 7), [np.array([1, 1, 1.3, 2.7], np.float32)]], mode=mode)
     none = [np.array([], np.float32)]
     for mode in ("nearest", "linear", "cubic"):
         for coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"):
