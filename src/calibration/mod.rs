@@ -17,6 +17,7 @@ mod patches;
 mod pictures;
 mod set;
 mod tensor_file;
+mod workplace;
 mod write;
 
 pub use absorb::absorb_biases;
