@@ -157,11 +157,11 @@ fn row_24_data_of_a_replaced_model_go_and_those_of_others_stay() {
     for name in [former, "q.onnx.data", "p.onnx.0123456789abcdef.data"] {
         place.write(name, b"data");
     }
-    let run = place.run(&quantize(&["--external-data", "--no-distill"]));
+    let run = place.run(&quantize(&["--external-data"]));
     assert!(run.code == Some(0) && place.files().contains_key(former), "{}", run.stderr);
     let first = place.files();
-    place.refuses(&quantize(&["--external-data", "--no-distill"]), &["q.onnx: exists already", "--force"]);
-    let run = place.run(&quantize(&["--external-data", "--no-distill", "--force"]));
+    place.refuses(&quantize(&["--external-data"]), &["q.onnx: exists already", "--force"]);
+    let run = place.run(&quantize(&["--external-data", "--force"]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let wanted: Vec<&String> = first.keys().filter(|name| *name != former).collect();
     assert_eq!(place.files().keys().collect::<Vec<_>>(), wanted);
