@@ -33,7 +33,7 @@ pub fn data(bytes: &[u8]) {
         (None, Some(shape)) => drop(decode_picture(Cursor::new(bytes), shape, &bounds, &Limits::default())),
         (kind, _) => {
             let expected = ExpectedInput { name: "x".into(), shape, bounds: Some(bounds) };
-            let _ = decode_set(kind.copied().unwrap_or_default(), bytes, &[expected], &Limits::default());
+            let _ = decode_set(kind.copied().unwrap_or_default(), Cursor::new(bytes), &[expected], &Limits::default());
         }
     }
 }

@@ -47,6 +47,10 @@ def activations():
     case("erf", "Erf", (9, 12), [x])
     case("elu", "Elu", (7, 12), [x], alpha=0.7)
     case("selu", "Selu", (7, 12), [x])
+    for name in ("Sin", "Cos", "Softsign"):
+        case(name.lower(), name, (7, 12), [x])
+    case("celu", "Celu", (12,), [x], alpha=0.7)
+    case("thresholded_relu", "ThresholdedRelu", (10,), [x], alpha=0.3)
     case("leaky_relu", "LeakyRelu", (7, 12), [x], alpha=0.2)
     case("hard_sigmoid", "HardSigmoid", (7, 12), [x], alpha=0.3, beta=0.4)
     case("clip_attributes", "Clip", (7, 10), [x], min=-0.5, max=1.0)
@@ -117,7 +121,7 @@ def normalizations():
 
 def reductions():
     x = flow(2, 3, 4, 5)
-    for name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2"):
+    for name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"):
         case(f"{name.lower()}_all", name, (7, 11), [x])
         case(f"{name.lower()}_spatial", name, (7, 12), [x], axes=[2, 3], keepdims=0)
         case(f"{name.lower()}_last", name, (11, 12), [x], axes=[-1, 1])
@@ -137,6 +141,7 @@ def arrangements():
     case("flatten_negative", "Flatten", (11,), [x], axis=-2)
     case("gather", "Gather", (7, 11), [x, ints(2, 0, 2)], axis=1)
     case("gather_negative", "Gather", (11,), [x, ints(-1)], axis=-1)
+    case("gather_elements", "GatherElements", (11,), [flow(2, 3), [np.array([[2, 0], [-1, 1]], np.int64)]], axis=1)
     case("pad_attribute", "Pad", (7, 10), [x], pads=[0, 0, 1, 2, 0, 1, 0, 1], value=0.5)
     case("pad_reflect", "Pad", (7,), [x], pads=[0, 0, 1, 2, 0, 0, 2, 1], mode="reflect")
     case("pad_input", "Pad", (11,), [x, ints(0, 0, 1, 2, 0, 1, 0, 1), scalar(0.5)])
@@ -164,7 +169,11 @@ def resizes():
         case(f"upsample_attribute_{mode}", "Upsample", (7, 8), [x], mode=mode, scales=[1.0, 1.0, 2.0, 2.0])
         case(f"upsample_input_{mode}", "Upsample", (9,), [x, scales], mode=mode)
         case(f"resize_{mode}", "Resize", (10,), [x, scales], mode=mode)
-        case(f"resize_down_{mode}", "Resize", (10,), [x, [np.array([1, 1, 0.5, 0.5], np.float32)]], mode=mode)
+        for down in (0.5, 0.6, 0.7, 0.3):
+            scales_down = [np.array([1, 1, down, down], np.float32)]
+            case(f"resize_down_{down}_{mode}", "Resize", (10,), [flow(1, 2, 7, 13), scales_down], mode=mode)
+        case(f"resize_both_{mode}", "Resize", (10,), [flow(1, 2, 7, 13), [np.array([1, 1, 0.6, 1.3], np.float32)]], mode=mode)
+        case(f"upsample_thirds_{mode}", "Upsample", (9,), [flow(1, 2, 5, 7), [np.array([1, 1, 1.3, 2.7], np.float32)]], mode=mode)
     none = [np.array([], np.float32)]
     for mode in ("nearest", "linear", "cubic"):
         for coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"):

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Result};
 
 /// Bytes that one input's samples may take in memory.
-const IN_MEMORY: usize = 64 << 20;
+pub(super) const IN_MEMORY: usize = 64 << 20;
 
 /// Samples of one length; clones and slices share them.
 #[derive(Clone, Debug)]

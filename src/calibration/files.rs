@@ -1,40 +1,23 @@
 //! Sets from a folder or a file, read without trust.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
-use half::f16;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
-
-use super::numpy::{Array, read_npy, read_npz};
-use super::pictures::{Bounds, PictureShape, bounds_of, list_pictures, read_pictures};
+use super::array::ArrayFile;
+use super::fill::{ExpectedInput, fill};
+use super::numpy::{Npy, Npz};
+use super::pictures::{PictureShape, list_pictures, read_pictures};
 use super::set::{CalibrationSet, Provenance, Samples};
-use super::write::{Description, METADATA, SET_FILE};
+use super::tensor_file::TensorFile;
+use super::write::{Description, SET_FILE};
 use crate::error::{Error, Result};
 use crate::limits::{Limits, beyond};
-use crate::memory;
 use crate::progress::Progress;
 
-/// Most numbers that one input may have over all samples.
-const MAX_ELEMENTS: usize = 1 << 31;
-
-/// An input that a set must fill.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExpectedInput {
-    pub name: String,
-    /// Shape of one sample with its leading batch dimension.
-    pub shape: Vec<usize>,
-    /// What pixels 0 and 255 become in each channel; `None` where that is not known: pictures are refused then.
-    pub bounds: Option<Bounds>,
-}
-
-impl ExpectedInput {
-    fn sample_len(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
+/// Bytes that are read from a file at once.
+const READ_AT_ONCE: usize = 1 << 20;
 
 /// Reads samples for `expected` from a folder that `write_set` made, a folder of PNG or JPEG pictures, a `.safetensors`,
 /// a `.npy` or a `.npz`. Floats are taken as they are; bytes are pixels, mapped to the
@@ -82,21 +65,28 @@ fn from_files() -> Provenance {
 fn read_file(path: &Path, expected: &[ExpectedInput], limits: &Limits) -> Result<CalibrationSet> {
     let fail = |reason: String| Error::file(path, reason);
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    decode_set(extension, &read_bytes(path, limits)?, expected, limits).map_err(fail)
+    decode_set(extension, open(path, limits)?, expected, limits).map_err(fail)
 }
 
-/// Samples for `expected` out of the bytes of a file with this extension: `safetensors`, `npy` or `npz`.
+/// Samples for `expected` out of a file with this extension: `safetensors`, `npy` or `npz`. Memory does not grow with its size.
 ///
 /// # Errors
-/// Says what is wrong with the bytes, or which input they do not fit.
-pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput], limits: &Limits) -> Result<CalibrationSet, String> {
-    let (arrays, provenance) = match extension {
-        "npy" => (vec![(String::new(), read_npy(bytes)?)], from_files()),
-        "npz" => (read_npz(bytes, limits.data_bytes)?, from_files()),
-        "safetensors" => read_safetensors(bytes)?,
+/// Says what is wrong with the file, or which input it does not fit.
+pub fn decode_set(
+    extension: &str,
+    file: impl BufRead + Seek,
+    expected: &[ExpectedInput],
+    limits: &Limits,
+) -> Result<CalibrationSet, String> {
+    let (inputs, provenance) = match extension {
+        "npy" => (match_inputs(&mut Npy::new(file)?, expected)?, from_files()),
+        "npz" => (match_inputs(&mut Npz::new(file, limits.data_bytes)?, expected)?, from_files()),
+        "safetensors" => {
+            let mut file = TensorFile::new(file)?;
+            (match_inputs(&mut file, expected)?, file.description.as_deref().map_or_else(|| Ok(from_files()), described)?)
+        }
         _ => return Err("is not a folder, .safetensors, .npy or .npz".into()),
     };
-    let inputs = match_inputs(arrays, expected)?;
     let count = inputs.first().map_or(0, |input| input.elements.len());
     if let Some(other) = inputs.iter().find(|input| input.elements.len() != count) {
         return Err(format!("input `{}` has another number of samples than `{}`", other.name, inputs[0].name));
@@ -107,108 +97,33 @@ pub fn decode_set(extension: &str, bytes: &[u8], expected: &[ExpectedInput], lim
     Ok(CalibrationSet { inputs, provenance })
 }
 
-fn read_bytes(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
-    let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
+fn described(text: &str) -> Result<Provenance, String> {
+    Ok(serde_json::from_str::<Description>(text).map_err(|error| format!("metadata: {error}"))?.provenance)
+}
+
+fn open(path: &Path, limits: &Limits) -> Result<BufReader<File>> {
+    let fail = |error| Error::file(path, error);
+    let metadata = fs::metadata(path).map_err(fail)?;
     if !metadata.is_file() {
         return Err(Error::file(path, "is not a regular file"));
     }
     if metadata.len() > limits.data_bytes {
         return Err(Error::file(path, format!("has {} bytes, {}", metadata.len(), beyond("data-bytes", limits.data_bytes))));
     }
-    memory::require(metadata.len(), &format!("reading {}", path.display()))?;
-    fs::read(path).map_err(|error| Error::file(path, error))
+    Ok(BufReader::with_capacity(READ_AT_ONCE, File::open(path).map_err(fail)?))
 }
 
-fn read_safetensors(file: &[u8]) -> Result<(Vec<(String, Array)>, Provenance), String> {
-    let wrong = |error: safetensors::SafeTensorError| format!("not a .safetensors file: {error}");
-    let (_, metadata) = SafeTensors::read_metadata(file).map_err(wrong)?;
-    let description = metadata.metadata().as_ref().and_then(|entries| entries.get(METADATA));
-    let provenance = match description {
-        Some(text) => serde_json::from_str::<Description>(text).map_err(|error| format!("metadata: {error}"))?.provenance,
-        None => from_files(),
-    };
-    let tensors = SafeTensors::deserialize(file).map_err(wrong)?;
-    let mut names = tensors.names();
-    names.sort_unstable();
-    let arrays = names.into_iter().map(|name| {
-        let tensor = tensors.tensor(name).map_err(wrong)?;
-        Ok((name.to_string(), decode_tensor(&tensor).map_err(|reason| format!("tensor `{name}`: {reason}"))?))
-    });
-    Ok((arrays.collect::<Result<Vec<_>, String>>()?, provenance))
-}
-
-fn decode_tensor(tensor: &TensorView<'_>) -> Result<Array, String> {
-    fn numbers<const SIZE: usize>(bytes: &[u8], convert: impl Fn([u8; SIZE]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<SIZE>().0.iter().map(|chunk| convert(*chunk)).collect()
-    }
-    let data = tensor.data();
-    let elements = match tensor.dtype() {
-        Dtype::F32 => numbers(data, f32::from_le_bytes),
-        Dtype::F64 => numbers(data, |bytes| f64::from_le_bytes(bytes) as f32),
-        Dtype::F16 => numbers(data, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        Dtype::U8 => numbers(data, |[byte]| f32::from(byte)),
-        other => return Err(format!("elements of type {other} are not supported")),
-    };
-    Ok(Array { shape: tensor.shape().to_vec(), elements, bytes: tensor.dtype() == Dtype::U8 })
-}
-
-fn match_inputs(mut arrays: Vec<(String, Array)>, expected: &[ExpectedInput]) -> Result<Vec<Samples>, String> {
-    if let ([(name, _)], [input]) = (arrays.as_mut_slice(), expected) {
-        name.clone_from(&input.name);
-    }
+fn match_inputs(file: &mut dyn ArrayFile, expected: &[ExpectedInput]) -> Result<Vec<Samples>, String> {
     let take = |input: &ExpectedInput| {
-        let Some(at) = arrays.iter().position(|(name, _)| *name == input.name) else {
-            let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = file.arrays().iter().map(|(name, _)| name.as_str()).collect();
+        // One array can only mean one input, whatever it is called.
+        let only = names.len() == 1 && expected.len() == 1;
+        let Some(at) = names.iter().position(|name| only || *name == input.name) else {
             return Err(format!("has no array for input `{}`, only: {}", input.name, names.join(", ")));
         };
-        fill(arrays.swap_remove(at).1, input).map_err(|reason| format!("input `{}`: {reason}", input.name))
+        fill(file, at, input).map_err(|reason| format!("input `{}`: {reason}", input.name))
     };
     expected.iter().map(take).collect()
-}
-
-fn fill(array: Array, input: &ExpectedInput) -> Result<Samples, String> {
-    if !fits(&array.shape, &input.shape) {
-        return Err(format!("samples of shape {:?} are wanted, but the array has {:?}", input.shape, array.shape));
-    }
-    if array.elements.len() > MAX_ELEMENTS {
-        return Err("the array is too large".into());
-    }
-    if let Some(at) = array.elements.iter().position(|x| !x.is_finite()) {
-        return Err(format!("element {at} is {}", array.elements[at]));
-    }
-    if array.bytes && input.bounds.is_none() && PictureShape::of(&input.shape).is_some() {
-        return Err("the array holds bytes, but the value range of the input is not known; give --input-range".into());
-    }
-    let mut elements = array.elements;
-    if let (true, Some(bounds)) = (array.bytes, &input.bounds) {
-        map_pixels(&mut elements, &input.shape, bounds);
-    }
-    Samples::new(&input.name, input.shape.clone(), elements).map_err(|error| error.to_string())
-}
-
-/// Whether an array holds samples of shape `[B, …]`: as `[N·B, …]`, or as `[N, B, …]`.
-fn fits(array: &[usize], sample: &[usize]) -> bool {
-    if array.len() == sample.len() + 1 {
-        return &array[1..] == sample;
-    }
-    match (array.split_first(), sample.split_first()) {
-        (Some((count, rest)), Some((batch, sample_rest))) => rest == sample_rest && *batch > 0 && count % batch == 0,
-        _ => false,
-    }
-}
-
-fn map_pixels(elements: &mut [f32], shape: &[usize], bounds: &Bounds) {
-    let channels_last = PictureShape::of(shape).is_some_and(|picture| picture.channels_last);
-    let axis = if channels_last { shape.len() - 1 } else { 1 };
-    let channels = shape.get(axis).copied().unwrap_or(1).max(1);
-    if ![1, channels].contains(&bounds.len()) {
-        return;
-    }
-    let area = shape.iter().skip(axis + 1).product::<usize>().max(1);
-    for (index, plane) in elements.chunks_mut(area).enumerate() {
-        let (low, high) = bounds_of(bounds, index % channels);
-        plane.iter_mut().for_each(|x| *x = low + (high - low) * *x / 255.0);
-    }
 }
 
 #[cfg(test)]
@@ -302,33 +217,5 @@ mod tests {
         let image = ExpectedInput { name: "x".into(), shape: vec![1, 3, 2, 2], bounds: Some(vec![(0.0, 1.0); 3]) };
         let error = read(&pictures, &[image]).unwrap_err().to_string();
         assert!(error.contains("broken.png"), "{error}");
-    }
-
-    #[test]
-    fn bytes_are_pixels_in_either_layout() {
-        let bounds = Some(vec![(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]);
-        for (shape, want) in [([1, 3, 1, 2], [1.0, 0.0, 1.0, -1.0, 255.0, 0.0]), ([1, 2, 1, 3], [1.0, -1.0, 255.0, 0.0, 1.0, 0.0])] {
-            let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone() };
-            let elements = vec![255.0, 0.0, 255.0, 0.0, 255.0, 0.0];
-            let filled = fill(Array { shape: shape.to_vec(), elements, bytes: true }, &input).unwrap();
-            assert_eq!(*filled.sample(0).unwrap(), want, "{shape:?}");
-            let unknown = ExpectedInput { bounds: None, ..input };
-            assert!(fill(Array { shape: shape.to_vec(), elements: vec![0.0; 6], bytes: true }, &unknown).is_err());
-        }
-    }
-
-    #[test]
-    fn samples_fit_with_and_without_their_batch() {
-        for (array, sample, want) in [
-            (&[5, 3, 2, 2][..], &[1, 3, 2, 2][..], true),
-            (&[5, 1, 3, 2, 2], &[1, 3, 2, 2], true),
-            (&[6, 3], &[2, 3], true),
-            (&[5, 3], &[2, 3], false),
-            (&[3, 2, 2], &[1, 3, 2, 2], false),
-            (&[5], &[], true),
-            (&[], &[1], false),
-        ] {
-            assert_eq!(fits(array, sample), want, "{array:?} {sample:?}");
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! Images in, ranges out.
 
 mod absorb;
+mod array;
 mod calibrate;
 mod elements;
 mod equalize;
 mod files;
+mod fill;
 pub mod histogram;
 mod magnitudes;
 mod moments;
@@ -14,13 +16,16 @@ pub mod observers;
 mod patches;
 mod pictures;
 mod set;
+mod tensor_file;
+mod workplace;
 mod write;
 
 pub use absorb::absorb_biases;
 pub use calibrate::{RangeSource, Ranges, calibrate, choose_ranges, histograms};
 pub use elements::Elements;
 pub use equalize::{Levels, equalize};
-pub use files::{ExpectedInput, decode_set, read_set};
+pub use files::{decode_set, read_set};
+pub use fill::ExpectedInput;
 pub use magnitudes::magnitudes;
 pub use moments::{Moments, Normal};
 pub use patches::{Patches, patches};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pictures::{Bounds, PictureShape, encode_pictures, measured_bounds};
 use super::set::{CalibrationSet, Provenance, Samples};
+use super::workplace::{Workplace, remove_stale};
 use crate::error::{Error, Result};
 
 /// Name of the exact file in a folder that [`write_set`] made.
@@ -52,11 +53,10 @@ pub fn write_set(set: &CalibrationSet, bounds: &[Option<Bounds>], folder: &Path,
     check_folder(folder, existing)?;
     let parent = parent_of(folder);
     let fail = |error: std::io::Error| Error::file(folder, error);
-    let workplace = tempfile::Builder::new().prefix(".zeroq-").tempdir_in(parent).map_err(fail)?;
-    let fresh = workplace.path().join("new");
-    fs::create_dir(&fresh).map_err(fail)?;
-    write_files(set, bounds, &fresh)?;
-    swap(&fresh, folder, &workplace.path().join("old")).map_err(fail)
+    remove_stale(&parent);
+    let workplace = Workplace::new(&parent).map_err(fail)?;
+    write_files(set, bounds, workplace.fresh())?;
+    workplace.put_in_place(folder).map_err(fail)
 }
 
 /// # Errors
@@ -91,7 +91,7 @@ fn check_content(folder: &Path, existing: Existing) -> Result<()> {
     }
 }
 
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     name == SET_FILE || (name.starts_with("picture-") && name.ends_with(".png"))
 }
 
@@ -100,16 +100,6 @@ fn parent_of(folder: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     }
-}
-
-fn swap(fresh: &Path, folder: &Path, old: &Path) -> std::io::Result<()> {
-    if !folder.exists() {
-        return fs::rename(fresh, folder);
-    }
-    fs::rename(folder, old)?;
-    fs::rename(fresh, folder).inspect_err(|_| {
-        let _ = fs::rename(old, folder);
-    })
 }
 
 /// Writes the files of a set one after another: no more than a few samples are in memory.

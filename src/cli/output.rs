@@ -8,7 +8,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::onnx::Encoded;
+use crate::onnx::{Encoded, is_data_of};
 
 /// Checks before the work begins that `output` can be written, will not replace anything unasked, and is none of `inputs`.
 ///
@@ -44,35 +44,51 @@ pub fn write_file(output: &Path, bytes: &[u8], force: bool) -> Result<()> {
     Fresh::new(output, |mut file| file.write_all(bytes))?.place(output, force)
 }
 
-/// Writes a model and, where it has one, its other file. Both are whole before the first is moved into place.
+/// Writes a model and, where it has one, its other file. That has a name of its own and comes first: with the model's name
+/// the new pair is in place of the old one, whatever happens before or after. Then data that an earlier model of this name
+/// had go, but none of `inputs`.
 ///
 /// # Errors
 /// As [`write_file`].
-pub fn write_model(output: &Path, encoded: &Encoded, force: bool) -> Result<()> {
+pub fn write_model(output: &Path, encoded: &Encoded, inputs: &[PathBuf], force: bool) -> Result<()> {
     let model = Fresh::new(output, |mut file| file.write_all(&encoded.model))?;
-    if encoded.external.is_empty() {
-        return model.place(output, force);
+    if !force && fs::symlink_metadata(output).is_ok() {
+        return Err(exists(output));
     }
-    let other = data_path(output);
+    if !encoded.external.is_empty() {
+        write_data(&output.with_file_name(&encoded.data_name), encoded, force)?;
+    }
+    model.place(output, force)?;
+    if force {
+        remove_former_data(output, &encoded.data_name, inputs);
+    }
+    Ok(())
+}
+
+fn write_data(path: &Path, encoded: &Encoded, force: bool) -> Result<()> {
     let write = |mut file: &File| {
         encoded.external.iter().try_for_each(|(offset, bytes)| {
             file.seek(SeekFrom::Start(*offset))?;
             file.write_all(bytes)
         })
     };
-    let data = Fresh::new(&other, write)?;
-    if !force && fs::symlink_metadata(output).is_ok() {
-        return Err(exists(output));
-    }
-    data.place(&other, force)?;
-    model.place(output, force)
+    Fresh::new(path, write)?.place(path, force)?;
+    // The name must not come to the disk after that of the model; not every file system can promise it.
+    File::open(parent_of(path)).and_then(|folder| folder.sync_all()).or(Ok(()))
 }
 
-/// Where the tensors of a model go that do not stand in the model itself.
-pub fn data_path(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_os_string();
-    name.push(".data");
-    output.with_file_name(name)
+/// What cannot be removed stays: the result is there.
+fn remove_former_data(output: &Path, kept: &str, inputs: &[PathBuf]) {
+    let Some(name) = output.file_name().and_then(|name| name.to_str()) else { return };
+    let Ok(entries) = fs::read_dir(parent_of(output)) else { return };
+    let is_input = |path: &Path| inputs.iter().any(|input| fs::canonicalize(input).ok() == fs::canonicalize(path).ok());
+    for entry in entries.flatten() {
+        let other = entry.file_name();
+        let former = other.to_str().is_some_and(|other| other != kept && is_data_of(other, name));
+        if former && entry.file_type().is_ok_and(|kind| kind.is_file()) && !is_input(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A whole file that is not in its place yet.

@@ -11,7 +11,7 @@ use super::check::CheckArguments;
 use super::corrections::CorrectionArguments;
 use super::describe::describe_report;
 use super::mixed::MixedArguments;
-use super::output::{check_output, data_path, print, print_json, to_json, write_file, write_model};
+use super::output::{check_output, print, print_json, to_json, write_file, write_model};
 use super::resume::ResumeArguments;
 use super::tuning::TuningArguments;
 use super::{Context, Outcome, recipe, work};
@@ -169,8 +169,8 @@ pub struct QuantizeArguments {
     /// Make inputs and outputs 16-bit too; with --precision fp16
     #[arg(long)]
     pub fp16_io: bool,
-    /// Write large tensors into a file of their own beside the output, which is called as the output with .data behind it; done
-    /// anyway where one file would have 2 GiB
+    /// Write large tensors into a file of their own beside the output, called as the output with part of its digest and .data
+    /// behind it; done anyway where one file would have 2 GiB
     #[arg(long)]
     pub external_data: bool,
     /// Accept a model that is quantized in parts already
@@ -329,9 +329,6 @@ impl QuantizeArguments {
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;
-        if self.external_data {
-            check_output(&data_path(&self.output), &inputs, self.force)?;
-        }
         match &self.report {
             Some(report) if *report == self.output => Err(Error::Usage("--report and --output name the same file".into())),
             Some(report) => check_output(report, &inputs, self.force),
@@ -344,10 +341,10 @@ pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> 
     work::check_model(&arguments.model)?;
     let request = arguments.request(context)?;
     let work = work::quantize(&request, &arguments.output, &context.terminal);
-    let (model, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
+    let (model, inputs, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
     context.terminal.check()?;
     report.output = FileReport::new(&arguments.output, &model);
-    write_model(&arguments.output, &model, arguments.force)?;
+    write_model(&arguments.output, &model, &inputs, arguments.force)?;
     if let Some(path) = &arguments.report {
         write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
     }

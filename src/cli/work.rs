@@ -7,7 +7,6 @@ use super::admission::{refuse_quantized, require_batch_normalization};
 use super::arguments::InputShape;
 use super::compare::CompareRequest;
 use super::data::expected_inputs;
-use super::output::data_path;
 use super::quantize::{Precision, QuantizeRequest};
 use super::resume::Run;
 use super::synthesize::SynthesizeRequest;
@@ -54,11 +53,12 @@ fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// The quantized model as its files have it, and what was done. `output` is where they will go.
+/// The quantized model as its files have it, the files that the original has beside its own, and what was done. `output` is
+/// where the result will go.
 ///
 /// # Errors
 /// If the model cannot be quantized.
-pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Encoded, QuantizeReport)> {
+pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Encoded, Vec<PathBuf>, QuantizeReport)> {
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, Some(output), &stopwatch)?;
     let mut config = request.config()?;
@@ -74,8 +74,9 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     };
     stopwatch.begin("write and compare", 0);
     let placement = if request.external_data { Placement::External } else { Placement::AsNeeded };
-    let location = data_path(output).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let encoded = onnx::encode(&work.model, &location, placement)?;
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let encoded = onnx::encode(&work.model, &name, placement)?;
+    onnx::refuse_input(&original, &output.with_file_name(&encoded.data_name))?;
     let comparison = compare_result(&original, &work, &encoded, request, &stopwatch)?;
     stopwatch.end();
     let report = QuantizeReport {
@@ -99,7 +100,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
     };
-    Ok((encoded, report))
+    Ok((encoded, original.external_files, report))
 }
 
 /// Reads a model to quantize, with the shapes that the user names.
@@ -109,7 +110,6 @@ fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn P
     tell(&original, progress);
     if let Some(output) = output {
         onnx::check_output(&original, output, true)?;
-        onnx::refuse_input(&original, &data_path(output))?;
     }
     if request.require_bn && request.stats_from.is_none() {
         require_batch_normalization(&original.graph)?;

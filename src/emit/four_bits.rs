@@ -56,7 +56,7 @@ pub fn spread_scales(graph: &mut Graph) {
         let (Some(scales), Some(zeros)) = (spread(graph, scale), spread(graph, zero_point)) else { continue };
         let name = graph.unused_name(&format!("{}_per_channel", graph.value(scale).name));
         let (scales, zeros) = (graph.add_constant(name, scales), shared_zero_point(graph, zeros));
-        let pair: Vec<NodeId> = graph.consumers()[q.0 as usize].iter().map(|(reader, _)| *reader).chain([id]).collect();
+        let pair: Vec<NodeId> = graph.readers(q).iter().map(|(reader, _)| *reader).chain([id]).collect();
         for id in pair {
             graph.set_input(id, 1, Some(scales));
             graph.set_input(id, 2, Some(zeros));

@@ -64,7 +64,7 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         });
         // An input that is an output as well stays as it is; only its readers get it through the pair.
         let is_output = graph.is_output(point.value) && graph.producer(point.value).is_some();
-        let readers = point.readers.clone().unwrap_or_else(|| graph.consumers()[point.value.0 as usize].clone());
+        let readers = point.readers.clone().unwrap_or_else(|| graph.readers(point.value).to_vec());
         let value = if is_output { free_output(graph, point.value) } else { point.value };
         let dequantized = add_pair(graph, &name, value, scale, zero_point, None, is_output.then_some(point.value));
         for (node, index) in readers {
@@ -134,10 +134,10 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
     let WeightPoint { node, value, axis, data_type, .. } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
-        let pair = graph.consumers()[known.value.0 as usize].iter().find_map(|(id, _)| {
+        let pair = graph.readers(known.value).iter().find_map(|(id, _)| {
             graph.node(*id).is::<QuantizeLinear>()?;
             let quantized = graph.node(*id).output(0)?;
-            let (reader, _) = *graph.consumers()[quantized.0 as usize].first()?;
+            let (reader, _) = *graph.readers(quantized).first()?;
             graph.node(reader).output(0)
         });
         graph.set_input(node, 1, pair.or(Some(value)));
@@ -172,7 +172,7 @@ fn is_tunable_bias(graph: &Graph, point: &WeightPoint, bias: ValueId) -> bool {
 
 /// A constant that only this node reads, so that tuning it touches nothing else.
 fn own_constant(graph: &mut Graph, node: NodeId, index: usize, value: ValueId) -> ValueId {
-    if graph.consumers()[value.0 as usize].len() == 1 {
+    if graph.readers(value).len() == 1 {
         return value;
     }
     let Some(tensor) = graph.constant(value).cloned() else { return value };

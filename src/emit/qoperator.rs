@@ -190,7 +190,7 @@ fn move_integers(graph: &mut Graph, id: NodeId) -> Option<()> {
     let node = graph.node(id).clone();
     let x = dequantized(graph, node.input(0))?;
     let result = node.output(0)?;
-    let readers = graph.consumers()[result.0 as usize].clone();
+    let readers = graph.readers(result).to_vec();
     let same = |(reader, _): &(NodeId, usize)| {
         let quantizer = graph.node(*reader);
         quantizer.is::<QuantizeLinear>().is_some() && quantizer.input(1) == Some(x.scale) && quantizer.input(2) == Some(x.zero_point)

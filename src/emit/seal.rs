@@ -28,10 +28,11 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
         for bias in student.biases.iter().filter(|bias| !stored.contains(&bias.node)) {
             seal_bias(graph, bias)?;
         }
+        graph.sort()?;
     }
     for weight in &student.weights {
         let name = graph.value(weight.value).name.clone();
-        let quantized = graph.consumers()[weight.value.0 as usize].iter().find_map(|(id, _)| graph.node(*id).output(0));
+        let quantized = graph.readers(weight.value).iter().find_map(|(id, _)| graph.node(*id).output(0));
         if let Some(quantized) = quantized {
             let name = graph.unused_name(&format!("{name}_quantized"));
             graph.rename_value(quantized, name);
@@ -118,5 +119,5 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
     let facts = graph.value(bias.value).clone();
     graph.set_facts(dequantized, facts.data_type, facts.shape);
     graph.set_input(bias.node, 2, Some(dequantized));
-    graph.sort()
+    Ok(())
 }

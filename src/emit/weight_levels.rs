@@ -53,7 +53,7 @@ impl TunedWeight {
     }
 
     fn range(&self, graph: &Graph) -> Result<(f64, f64)> {
-        let (_, data_type) = self.quantizer(graph, &graph.consumers()[self.value.0 as usize])?;
+        let (_, data_type) = self.quantizer(graph, graph.readers(self.value))?;
         data_type.integer_range().ok_or_else(|| Error::Internal("a weight is not an integer".into()))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::readers::Readers;
 use super::{Dim, Graph, Node, NodeId, Value, ValueId, topological_order};
 use crate::error::Result;
 use crate::ops::Operator;
@@ -11,8 +12,10 @@ use crate::tensor::{DataType, TensorData};
 impl Graph {
     /// Adds a value nobody makes yet: a graph input, or the output of a node added next.
     pub fn add_value(&mut self, name: impl Into<String>, data_type: Option<DataType>, shape: Option<Vec<Dim>>) -> ValueId {
-        self.values.push(Value { name: name.into(), data_type, shape, constant: None, producer: None });
-        ValueId(self.values.len() as u32 - 1)
+        let (id, name) = (ValueId(self.values.len() as u32), name.into());
+        self.names.add_value(&name, id);
+        self.values.push(Value { name, data_type, shape, constant: None, producer: None });
+        id
     }
 
     pub fn add_constant(&mut self, name: impl Into<String>, tensor: TensorData) -> ValueId {
@@ -35,7 +38,10 @@ impl Graph {
         for output in outputs.iter().flatten() {
             self.values[output.0 as usize].producer = Some(id);
         }
-        self.nodes.insert(id, Node { name: name.into(), operator, inputs, outputs });
+        let name = name.into();
+        self.names.add_node(&name);
+        self.readers.add(id, &inputs);
+        self.nodes.insert(id, Node { name, operator, inputs, outputs });
         self.order.push(id);
         id
     }
@@ -50,6 +56,8 @@ impl Graph {
     /// Removes a node; its outputs become values that nobody makes.
     pub fn remove_node(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.remove(&id) {
+            self.names.remove_node(&node.name);
+            self.readers.remove(id, &node.inputs);
             for output in node.outputs.iter().flatten() {
                 if self.values[output.0 as usize].producer == Some(id) {
                     self.values[output.0 as usize].producer = None;
@@ -69,12 +77,15 @@ impl Graph {
             if node.inputs.len() <= index {
                 node.inputs.resize(index + 1, None);
             }
+            self.readers.set(id, index, node.inputs[index], value);
             node.inputs[index] = value;
         }
     }
 
     pub fn set_inputs(&mut self, id: NodeId, inputs: Vec<Option<ValueId>>) {
         if let Some(node) = self.nodes.get_mut(&id) {
+            self.readers.remove(id, &node.inputs);
+            self.readers.add(id, &inputs);
             node.inputs = inputs;
         }
     }
@@ -96,12 +107,17 @@ impl Graph {
 
     pub fn rename_node(&mut self, id: NodeId, name: impl Into<String>) {
         if let Some(node) = self.nodes.get_mut(&id) {
+            self.names.remove_node(&node.name);
             node.name = name.into();
+            self.names.add_node(&node.name);
         }
     }
 
     pub fn rename_value(&mut self, id: ValueId, name: impl Into<String>) {
-        self.values[id.0 as usize].name = name.into();
+        let value = &mut self.values[id.0 as usize];
+        self.names.remove_value(&value.name, id);
+        value.name = name.into();
+        self.names.add_value(&value.name, id);
     }
 
     /// Turns a value into a constant; whoever made it no longer does.
@@ -124,21 +140,16 @@ impl Graph {
         self.replace_all_uses(&HashMap::from([(from, to)]));
     }
 
-    /// As [`Graph::replace_uses`], for many values in one sweep.
+    /// As [`Graph::replace_uses`], for many values at once.
     pub fn replace_all_uses(&mut self, to: &HashMap<ValueId, ValueId>) {
-        for input in self.nodes.values_mut().flat_map(|node| &mut node.inputs).flatten() {
-            *input = to.get(input).copied().unwrap_or(*input);
-        }
+        let readers = |(from, to): (&ValueId, &ValueId)| self.readers(*from).iter().map(|reader| (*reader, *to)).collect::<Vec<_>>();
+        let moved: Vec<((NodeId, usize), ValueId)> = to.iter().flat_map(readers).collect();
+        moved.into_iter().for_each(|((node, index), to)| self.set_input(node, index, Some(to)));
     }
 
     /// A name like `wanted` that no value and no node has yet.
     pub fn unused_name(&self, wanted: &str) -> String {
-        let taken: HashSet<&str> =
-            self.values.iter().map(|v| v.name.as_str()).chain(self.nodes.values().map(|n| n.name.as_str())).collect();
-        if !taken.contains(wanted) {
-            return wanted.to_string();
-        }
-        (1..).map(|i| format!("{wanted}_{i}")).find(|name| !taken.contains(name.as_str())).unwrap_or_default()
+        self.names.unused(wanted)
     }
 
     /// Brings the nodes into execution order.
@@ -162,13 +173,7 @@ impl Graph {
                 dead.insert(*id);
             }
         }
-        for id in dead {
-            if let Some(node) = self.nodes.remove(&id) {
-                for output in node.outputs.iter().flatten() {
-                    self.values[output.0 as usize].producer = None;
-                }
-            }
-        }
+        dead.into_iter().for_each(|id| self.remove_node(id));
     }
 
     /// Drops values that nothing refers to and renumbers the rest; returns where each old value went.
@@ -182,8 +187,11 @@ impl Graph {
         let mut values = Vec::with_capacity(used.len());
         for (index, value) in std::mem::take(&mut self.values).into_iter().enumerate() {
             let id = ValueId(index as u32);
+            self.names.remove_value(&value.name, id);
             if used.contains(&id) {
-                moved.insert(id, ValueId(values.len() as u32));
+                let to = ValueId(values.len() as u32);
+                self.names.add_value(&value.name, to);
+                moved.insert(id, to);
                 values.push(value);
             }
         }
@@ -191,9 +199,11 @@ impl Graph {
         let renumber = |id: &mut ValueId| *id = moved[id];
         self.inputs.iter_mut().for_each(renumber);
         self.outputs.iter_mut().for_each(renumber);
-        for node in self.nodes.values_mut() {
+        self.readers = Readers::default();
+        for (id, node) in &mut self.nodes {
             node.inputs.iter_mut().flatten().for_each(renumber);
             node.outputs.iter_mut().flatten().for_each(renumber);
+            self.readers.add(*id, &node.inputs);
         }
         moved
     }

@@ -3,7 +3,9 @@
 mod check;
 mod display;
 mod edit;
+mod names;
 mod order;
+mod readers;
 pub mod sketch;
 
 use std::collections::BTreeMap;
@@ -90,6 +92,8 @@ pub struct Graph {
     /// Execution order; nodes that were removed since it was made are passed over.
     order: Vec<NodeId>,
     next_node: u32,
+    names: names::Names,
+    readers: readers::Readers,
     pub inputs: Vec<ValueId>,
     pub outputs: Vec<ValueId>,
     /// Version of the default ONNX operator set.
@@ -118,8 +122,9 @@ impl Graph {
         (0..self.values.len() as u32).map(ValueId)
     }
 
+    /// The first value of this name.
     pub fn find_value(&self, name: &str) -> Option<ValueId> {
-        self.value_ids().find(|id| self.value(*id).name == name)
+        self.names.value(name)
     }
 
     pub fn constant(&self, id: ValueId) -> Option<&TensorData> {
@@ -136,6 +141,11 @@ impl Graph {
 
     pub fn is_output(&self, id: ValueId) -> bool {
         self.outputs.contains(&id)
+    }
+
+    /// Who reads a value: `(node, input index)` in the order in which nodes were added.
+    pub fn readers(&self, id: ValueId) -> &[(NodeId, usize)] {
+        self.readers.of(id)
     }
 
     /// Who reads each value: `(node, input index)` in execution order. Computed in one sweep; indexed by value.

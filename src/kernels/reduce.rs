@@ -1,4 +1,4 @@
-//! Sums, means, maxima and lengths along dimensions.
+//! Sums, means, extremes and lengths along dimensions.
 
 use super::Isa;
 use super::elementwise::sum;
@@ -11,6 +11,10 @@ pub enum Reduction {
     Mean,
     /// Of several largest elements the first in memory takes the gradient.
     Max,
+    /// As `Max`, for the smallest.
+    Min,
+    /// Sum of magnitudes.
+    L1,
     /// Square root of the sum of squares.
     L2,
 }
@@ -32,6 +36,20 @@ impl Reduce {
         let traversal = Traversal::new(input, [output_strides]);
         let ratio = output.len() as f32 / input.len().max(1) as f32;
         Reduce { reduction, traversal, output_len: output.len(), ratio, isa }
+    }
+
+    /// Whether an output element is one of the input.
+    fn selects(&self) -> bool {
+        matches!(self.reduction, Reduction::Max | Reduction::Min)
+    }
+
+    /// What an output element holds before any element has come to it.
+    fn start(&self) -> f32 {
+        match self.reduction {
+            Reduction::Max => f32::NEG_INFINITY,
+            Reduction::Min => f32::INFINITY,
+            _ => 0.0,
+        }
     }
 
     /// Calls `visit(start, offset)` for each run of the input and where it meets the output.
@@ -58,27 +76,19 @@ impl Reduce {
         );
     }
 
+    /// Calls `visit` for each element of the input and where it meets the output, as places in both.
     #[inline(always)]
-    fn add_squares(&self, x: &[f32], output: &mut [f32]) {
+    fn for_each_element(&self, mut visit: impl FnMut(usize, usize)) {
         let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
         self.for_each_run(
             #[inline(always)]
-            |start, offset| (0..inner).for_each(|i| output[offset + i * stride] += x[start + i] * x[start + i]),
+            |start, offset| (0..inner).for_each(|i| visit(start + i, offset + i * stride)),
         );
     }
 
     /// dx = g · x / y, and 0 where y is 0.
     fn spread_along(&self, x: &[f32], y: &[f32], g: &[f32], dx: &mut [f32]) {
-        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(
-            #[inline(always)]
-            |start, offset| {
-                for i in 0..inner {
-                    let at = offset + i * stride;
-                    dx[start + i] += if y[at] > 0.0 { g[at] * x[start + i] / y[at] } else { 0.0 };
-                }
-            },
-        );
+        self.for_each_element(|from, at| dx[from] += if y[at] > 0.0 { g[at] * x[from] / y[at] } else { 0.0 });
     }
 
     #[inline(always)]
@@ -116,18 +126,11 @@ impl Reduce {
 
     /// Gives what is `left` of each output gradient to the first input element that equals the output.
     fn give_to_first(&self, x: &[f32], y: &[f32], left: &mut [f32], dx: &mut [f32]) {
-        let (inner, stride) = (self.traversal.inner, self.traversal.strides[0]);
-        self.for_each_run(
-            #[inline(always)]
-            |start, offset| {
-                for i in 0..inner {
-                    let at = offset + i * stride;
-                    if x[start + i] == y[at] {
-                        dx[start + i] += std::mem::take(&mut left[at]);
-                    }
-                }
-            },
-        );
+        self.for_each_element(|from, at| {
+            if x[from] == y[at] {
+                dx[from] += std::mem::take(&mut left[at]);
+            }
+        });
     }
 }
 
@@ -136,29 +139,33 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
 }
 
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
 impl Kernel for Reduce {
     fn scratch(&self) -> usize {
-        if self.reduction == Reduction::Max { self.output_len } else { 0 }
+        if self.selects() { self.output_len } else { 0 }
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
         self.isa.run(
             #[inline(always)]
             || {
-                if self.reduction == Reduction::Max {
-                    output.fill(f32::NEG_INFINITY);
-                    self.raise_runs(inputs[0], output);
-                    return;
+                let x = inputs[0];
+                output.fill(self.start());
+                match self.reduction {
+                    Reduction::Max => self.raise_runs(x, output),
+                    Reduction::Min => self.for_each_element(|from, at| output[at] = smaller(output[at], x[from])),
+                    Reduction::L1 => self.for_each_element(|from, at| output[at] += x[from].abs()),
+                    Reduction::L2 => self.for_each_element(|from, at| output[at] += x[from] * x[from]),
+                    Reduction::Sum | Reduction::Mean => self.add_runs(x, output),
                 }
-                output.fill(0.0);
-                if self.reduction == Reduction::L2 {
-                    self.add_squares(inputs[0], output);
-                    output.iter_mut().for_each(|y| *y = y.sqrt());
-                    return;
-                }
-                self.add_runs(inputs[0], output);
-                if self.reduction == Reduction::Mean {
-                    output.iter_mut().for_each(|y| *y *= self.ratio);
+                match self.reduction {
+                    Reduction::L2 => output.iter_mut().for_each(|y| *y = y.sqrt()),
+                    Reduction::Mean => output.iter_mut().for_each(|y| *y *= self.ratio),
+                    _ => {}
                 }
             },
         );
@@ -168,7 +175,7 @@ impl Kernel for Reduce {
         let BackwardCall { inputs, output, output_gradient, input_gradients, scratch } = call;
         let Some(Some(gradient)) = input_gradients.first_mut() else { return };
         let dx = gradient.open();
-        if self.reduction == Reduction::Max {
+        if self.selects() {
             let left = &mut scratch[..self.output_len];
             left.copy_from_slice(output_gradient);
             self.give_to_first(inputs[0], output, left, dx);
@@ -176,6 +183,10 @@ impl Kernel for Reduce {
         }
         if self.reduction == Reduction::L2 {
             return self.spread_along(inputs[0], output, output_gradient, dx);
+        }
+        if self.reduction == Reduction::L1 {
+            let x = inputs[0];
+            return self.for_each_element(|from, at| dx[from] += if x[from] == 0.0 { 0.0 } else { output_gradient[at] * x[from].signum() });
         }
         let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
         self.isa.run(
@@ -185,10 +196,10 @@ impl Kernel for Reduce {
     }
 
     fn backward_needs_inputs(&self) -> bool {
-        matches!(self.reduction, Reduction::Max | Reduction::L2)
+        self.selects() || matches!(self.reduction, Reduction::L1 | Reduction::L2)
     }
 
     fn backward_needs_output(&self) -> bool {
-        matches!(self.reduction, Reduction::Max | Reduction::L2)
+        self.selects() || self.reduction == Reduction::L2
     }
 }

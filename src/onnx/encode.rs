@@ -2,8 +2,10 @@
 
 use prost::Message;
 use prost::bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::external_data::EXTERNAL;
+use super::load::hexadecimal;
 use super::messages::{ModelProto, StringStringEntryProto, TensorProto};
 use super::model::Model;
 use super::write_graph::write_model;
@@ -15,6 +17,8 @@ const GREATEST_MESSAGE: usize = i32::MAX as usize;
 const LEAST_EXTERNAL: usize = 1024;
 /// Tensors begin at multiples of this, which lets readers map the file into memory.
 const ALIGNMENT: u64 = 4096;
+/// Of the digest that the name of the other file has.
+const DIGITS: usize = 16;
 
 /// When tensors go into a file of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Encoded {
     pub model: Vec<u8>,
     /// Tensors of the other file, with where each begins; empty where all stand in the model.
     pub external: Vec<(u64, Bytes)>,
+    /// Name of the other file, which tells what is in it: see [`is_data_of`].
+    pub data_name: String,
 }
 
 impl Encoded {
@@ -55,34 +61,53 @@ pub fn to_bytes(model: &Model) -> Result<Vec<u8>> {
     encode_message(&write_model(model)?, GREATEST_MESSAGE)
 }
 
-/// The model as the bytes of its files; the second one, if there is one, is called `location` and lies beside the first.
+/// The model as the bytes of its files; the first one is to be called `name`, and the second one, if there is one, lies beside
+/// it under a name made of that and of its own digest: another model's data never stands in its way.
 ///
 /// # Errors
 /// If the graph is not well-formed, or the first file would have 2 GiB or more.
-pub fn encode(model: &Model, location: &str, placement: Placement) -> Result<Encoded> {
-    split(write_model(model)?, location, placement, GREATEST_MESSAGE)
+pub fn encode(model: &Model, name: &str, placement: Placement) -> Result<Encoded> {
+    split(write_model(model)?, name, placement, GREATEST_MESSAGE)
 }
 
-fn split(mut proto: ModelProto, location: &str, placement: Placement, greatest: usize) -> Result<Encoded> {
+/// Whether `file` is what [`encode`] calls the data of a model called `model`.
+pub fn is_data_of(file: &str, model: &str) -> bool {
+    let digest = file.strip_prefix(model).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".data"));
+    digest.is_some_and(|digest| digest.len() == DIGITS && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+fn split(mut proto: ModelProto, name: &str, placement: Placement, greatest: usize) -> Result<Encoded> {
     if placement == Placement::AsNeeded && proto.encoded_len() <= greatest {
-        return Ok(Encoded { model: encode_message(&proto, greatest)?, external: Vec::new() });
+        return Ok(Encoded { model: encode_message(&proto, greatest)?, external: Vec::new(), data_name: String::new() });
     }
+    let initializers = proto.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
+    let mut large: Vec<&mut TensorProto> = initializers.filter(|tensor| is_large(tensor)).collect();
     let mut external: Vec<(u64, Bytes)> = Vec::new();
-    for tensor in proto.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+    let mut digest = Sha256::new();
+    for bytes in large.iter_mut().filter_map(|tensor| tensor.raw_data.take()) {
         let end = external.last().map_or(0, |(offset, bytes)| offset + bytes.len() as u64);
-        external.extend(take_out(tensor, location, end.next_multiple_of(ALIGNMENT)));
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(&bytes);
+        external.push((end.next_multiple_of(ALIGNMENT), bytes));
     }
-    Ok(Encoded { model: encode_message(&proto, greatest)?, external })
+    let digits = &hexadecimal(&digest.finalize())[..DIGITS];
+    let data_name = if external.is_empty() { String::new() } else { format!("{name}.{digits}.data") };
+    for (tensor, (offset, bytes)) in large.into_iter().zip(&external) {
+        point_out(tensor, &data_name, *offset, bytes.len());
+    }
+    Ok(Encoded { model: encode_message(&proto, greatest)?, external, data_name })
 }
 
-/// The bytes of a large tensor, which from now on lie at `offset` of the other file.
-fn take_out(tensor: &mut TensorProto, location: &str, offset: u64) -> Option<(u64, Bytes)> {
-    let bytes = tensor.raw_data.take_if(|bytes| bytes.len() >= LEAST_EXTERNAL)?;
+fn is_large(tensor: &TensorProto) -> bool {
+    tensor.raw_data.as_ref().is_some_and(|bytes| bytes.len() >= LEAST_EXTERNAL)
+}
+
+/// Says that the bytes of `tensor` lie in the other file.
+fn point_out(tensor: &mut TensorProto, location: &str, offset: u64, length: usize) {
     let entry = |key: &str, value: String| StringStringEntryProto { key: Some(key.to_string()), value: Some(value) };
-    let place = [("location", location.to_string()), ("offset", offset.to_string()), ("length", bytes.len().to_string())];
+    let place = [("location", location.to_string()), ("offset", offset.to_string()), ("length", length.to_string())];
     tensor.external_data = place.into_iter().map(|(key, value)| entry(key, value)).collect();
     tensor.data_location = Some(EXTERNAL);
-    Some((offset, bytes))
 }
 
 fn encode_message(proto: &ModelProto, greatest: usize) -> Result<Vec<u8>> {
@@ -114,23 +139,36 @@ mod tests {
         for (placement, greatest, external) in
             [(Placement::AsNeeded, whole, 0), (Placement::AsNeeded, whole - 1, 2), (Placement::External, whole, 2)]
         {
-            let encoded = split(model(), "m.data", placement, greatest).unwrap();
+            let encoded = split(model(), "m.onnx", placement, greatest).unwrap();
             assert_eq!(encoded.external.len(), external, "{placement:?} {greatest}");
             assert_eq!(encoded.len() as usize, encoded.model.len() + if external == 0 { 0 } else { 4096 + 2400 });
         }
-        let message = split(model(), "m.data", Placement::AsNeeded, 100).unwrap_err().to_string();
+        let message = split(model(), "m.onnx", Placement::AsNeeded, 100).unwrap_err().to_string();
         assert!(message.contains("ONNX files end at 100"), "{message}");
+    }
+
+    #[test]
+    fn other_data_have_another_name() {
+        let name = |model: ModelProto| split(model, "m.onnx", Placement::External, GREATEST_MESSAGE).unwrap().data_name;
+        let mut other = model();
+        other.graph.get_or_insert_default().initializer.push(floats("c", &[600], &[0.25; 600]));
+        assert_eq!(name(model()), name(model()));
+        assert_ne!(name(model()), name(other));
+        for file in ["m.onnx.data", "m.onnx", "m.onnx.0123456789abcdeF.data", "n.onnx.0123456789abcdef.data", "m.onnx.0123456789abcdef"] {
+            assert!(!is_data_of(file, "m.onnx"), "{file}");
+        }
     }
 
     #[test]
     fn what_is_written_outside_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let encoded = split(model(), "m.data", Placement::External, GREATEST_MESSAGE).unwrap();
+        let encoded = split(model(), "m.onnx", Placement::External, GREATEST_MESSAGE).unwrap();
         let mut data = vec![0; encoded.external_len() as usize];
         for (offset, bytes) in &encoded.external {
             data[*offset as usize..][..bytes.len()].copy_from_slice(bytes);
         }
-        std::fs::write(folder.path().join("m.data"), data).unwrap();
+        assert!(is_data_of(&encoded.data_name, "m.onnx"), "{}", encoded.data_name);
+        std::fs::write(folder.path().join(&encoded.data_name), data).unwrap();
         std::fs::write(folder.path().join("m.onnx"), &encoded.model).unwrap();
         let mut read = ModelProto::decode(&encoded.model[..]).unwrap();
         let found = super::super::external_data::read_external_data(&mut read, folder.path(), &Limits::default()).unwrap();

@@ -32,7 +32,7 @@ mod samples;
 mod tests;
 
 pub use crate::limits::Limits;
-pub use encode::{Encoded, Placement, encode, to_bytes};
+pub use encode::{Encoded, Placement, encode, is_data_of, to_bytes};
 pub use load::{from_bytes, hexadecimal, load};
 pub use model::Model;
 pub use save::{check_output, refuse_input, save};

@@ -31,6 +31,13 @@ fn functions_of_one_input() {
             check("Gelu", 20, none().string("approximate", form), vec![x()]);
         }
         check("Mish", 18, none(), vec![x()]);
+        for name in ["Sin", "Cos", "Softsign"] {
+            check(name, 13, none(), vec![x()]);
+        }
+        for alpha in [0.6, 1.01] {
+            check("Celu", 12, none().float("alpha", alpha), vec![x()]);
+            check("ThresholdedRelu", 10, none().float("alpha", alpha), vec![x()]);
+        }
         check("Selu", 6, none(), vec![x()]);
         check("Exp", 13, none(), vec![x().map(|x| x * 0.5)]);
         check("Sqrt", 13, none(), vec![positive(x())]);
@@ -162,7 +169,7 @@ fn quantization_is_dropped_for_half_of_the_elements() {
 fn the_first_of_equal_maxima_takes_the_gradient() {
     let inputs = [Some(Input::new(&[1, 1, 2, 2], vec![1.0; 4]))];
     let attributes = none().ints("kernel_shape", &[2, 2]);
-    for (name, attributes) in [("MaxPool", attributes), ("ReduceMax", none())] {
+    for (name, attributes) in [("MaxPool", attributes), ("ReduceMax", none()), ("ReduceMin", none())] {
         let (operator, inputs) = read(name, 12, attributes, &inputs);
         let mut probe = super::probe::Probe::new(operator.as_ref(), &inputs, super::probe::Order::RowMajor, crate::kernels::Isa::Portable);
         assert_eq!(probe.gradients(&inputs, &[3.0], None), [[3.0, 0.0, 0.0, 0.0]]);
@@ -171,7 +178,7 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 
 #[test]
 fn reductions() {
-    for name in ["ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2"] {
+    for name in ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2"] {
         for axes in [vec![1], vec![2, 3], vec![-1], vec![1, 3], vec![0, 1, 2, 3]] {
             for keepdims in [0, 1] {
                 let attributes = none().ints("axes", &axes).int("keepdims", keepdims);

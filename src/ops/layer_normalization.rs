@@ -1,11 +1,15 @@
 //! LayerNormalization.
 
 use super::normalization;
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
+use super::operator::{Fact, Facts, Implementation, Kernel, Layout, Operator, Refusal, Site};
 use super::unary::resolve_axis;
 use super::{Attributes, NodeForm, Parsed};
+use crate::graph::Dim;
+use crate::kernels::normalization::{Moment, Moments, Place};
+use crate::tensor::DataType;
 
-/// Elements of the dimensions from `axis` on brought to mean 0 and variance 1, then scaled and shifted.
+/// Elements of the dimensions from `axis` on brought to mean 0 and variance 1, then scaled and shifted. Further outputs: the
+/// mean that was taken away, and one over the deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerNormalization {
     pub axis: i64,
@@ -23,6 +27,16 @@ pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     Ok(Parsed::plain(LayerNormalization { axis, epsilon }))
 }
 
+impl LayerNormalization {
+    /// One number for each group of `size` elements.
+    fn moments(&self, site: &Site<'_>, groups: &Layout, size: usize, moment: Moment) -> Result<Box<dyn Kernel>, Refusal> {
+        let to = groups.offsets();
+        let from = site.required(0)?.layout.offsets().into_iter().enumerate();
+        let places = from.map(|(at, from)| Place { from: from as u32, to: to[at / size] as u32, parameter: 0 }).collect();
+        Ok(Box::new(Moments { places, size, epsilon: self.epsilon, moment }))
+    }
+}
+
 impl Operator for LayerNormalization {
     fn name(&self) -> &str {
         "LayerNormalization"
@@ -33,8 +47,13 @@ impl Operator for LayerNormalization {
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        resolve_axis(self.axis, inputs.required(0)?.rank())?;
-        normalization::infer(inputs)
+        let x = inputs.required(0)?;
+        let axis = resolve_axis(self.axis, x.rank())?;
+        let mut outputs = normalization::infer(inputs)?;
+        let groups = x.shape.iter().enumerate().map(|(dim, size)| if dim < axis { size.clone() } else { Dim::Known(1) });
+        let moment = Fact::new(DataType::F32, groups.collect());
+        outputs.extend([moment.clone(), moment]);
+        Ok(outputs)
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
@@ -49,6 +68,13 @@ impl Operator for LayerNormalization {
         if !fits {
             return Err(format!("a scale of shape {:?} does not fit {shape:?}", scale.shape));
         }
-        normalization::implement(site, size, scale.broadcast_offsets(shape), self.epsilon)
+        let normalized = normalization::implement(site, size, scale.broadcast_offsets(shape), self.epsilon)?;
+        match (normalized, site.outputs.get(1)) {
+            (Implementation::Compute(kernel), Some(groups)) => {
+                let [mean, deviation] = [Moment::Mean, Moment::InverseDeviation].map(|moment| self.moments(site, groups, size, moment));
+                Ok(Implementation::Several(vec![kernel, mean?, deviation?]))
+            }
+            (normalized, _) => Ok(normalized),
+        }
     }
 }

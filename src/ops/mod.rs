@@ -9,12 +9,14 @@ mod average_pool;
 mod batch_normalization;
 mod binary;
 mod broadcast;
+mod celu;
 mod clip;
 mod comparison;
 mod concat;
 mod conv;
 mod conv_transpose;
 mod convolution_kernel;
+mod cos;
 mod depth_to_space;
 mod dequantize_linear;
 mod div;
@@ -25,6 +27,7 @@ mod exp;
 mod expand;
 mod foreign;
 mod gather;
+mod gather_elements;
 mod gelu;
 mod gemm;
 mod global_average_pool;
@@ -65,9 +68,11 @@ mod quantization_drop;
 mod quantization_tests;
 mod quantize_linear;
 mod rearrange;
+mod reduce_l1;
 mod reduce_l2;
 mod reduce_max;
 mod reduce_mean;
+mod reduce_min;
 mod reduce_sum;
 mod reduction;
 #[cfg(test)]
@@ -80,17 +85,21 @@ mod rounding;
 mod selu;
 mod shape;
 mod sigmoid;
+mod sin;
 mod slice;
 mod sliding;
 mod soft_round;
 mod softmax;
 mod softplus;
+mod softsign;
 mod space_to_depth;
 mod split;
 mod sqrt;
 mod sub;
 mod sum;
+mod swing;
 mod tanh;
+mod thresholded_relu;
 mod tile;
 mod transpose;
 mod unary;
@@ -147,14 +156,16 @@ pub use pooling::{Padding, Window};
 pub use pow::Pow;
 pub use quantization_drop::QuantizationDrop;
 pub use quantize_linear::QuantizeLinear;
+pub use reduce_l1::ReduceL1;
 pub use reduce_l2::ReduceL2;
 pub use reduce_max::ReduceMax;
 pub use reduce_mean::ReduceMean;
+pub use reduce_min::ReduceMin;
 pub use reduce_sum::ReduceSum;
 pub use reduction::ReducedAxes;
 pub use relu::Relu;
 pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
-pub use resize::{Interpolation, Resize, Swing};
+pub use resize::{Interpolation, OLD_ROUNDING, Resize};
 pub use rounding::{Ceil, Floor, Reciprocal};
 pub use selu::Selu;
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
@@ -169,6 +180,7 @@ pub use split::Split;
 pub use sqrt::Sqrt;
 pub use sub::Sub;
 pub use sum::Sum;
+pub use swing::Swing;
 pub use tanh::Tanh;
 pub use tile::Tile;
 pub use transpose::Transpose;
@@ -216,11 +228,13 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Cast", 1, Cast::parse),
     ("CastLike", 2, CastLike::parse),
     ("Ceil", 1, rounding::parse_ceil),
+    ("Celu", 1, celu::parse),
     ("Clip", 3, clip::parse),
     ("Concat", ANY, Concat::parse),
     ("ConstantOfShape", 1, ConstantOfShape::parse),
     ("Conv", 3, conv::parse),
     ("ConvTranspose", 3, conv_transpose::parse),
+    ("Cos", 1, cos::parse),
     ("DepthToSpace", 1, DepthToSpace::parse),
     ("DequantizeLinear", 3, dequantize_linear::parse),
     ("Div", 2, div::parse),
@@ -234,6 +248,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Flatten", 1, Flatten::parse),
     ("Floor", 1, rounding::parse_floor),
     ("Gather", 2, Gather::parse),
+    ("GatherElements", 2, gather_elements::GatherElements::parse),
     ("Gelu", 1, gelu::parse),
     ("Gemm", 3, gemm::parse),
     ("GlobalAveragePool", 1, global_average_pool::parse),
@@ -263,9 +278,11 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("QuantizeLinear", 3, quantize_linear::parse),
     ("Range", 3, Range::parse),
     ("Reciprocal", 1, rounding::parse_reciprocal),
+    ("ReduceL1", 2, reduce_l1::parse),
     ("ReduceL2", 2, reduce_l2::parse),
     ("ReduceMax", 2, reduce_max::parse),
     ("ReduceMean", 2, reduce_mean::parse),
+    ("ReduceMin", 2, reduce_min::parse),
     ("ReduceSum", 2, reduce_sum::parse),
     ("Relu", 1, relu::parse),
     ("Reshape", 2, Reshape::parse),
@@ -273,10 +290,12 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Selu", 1, selu::parse),
     ("Shape", 1, Shape::parse),
     ("Sigmoid", 1, sigmoid::parse),
+    ("Sin", 1, sin::parse),
     ("Size", 1, Size::parse),
     ("Slice", 5, Slice::parse),
     ("Softmax", 1, softmax::parse),
     ("Softplus", 1, softplus::parse),
+    ("Softsign", 1, softsign::parse),
     ("SpaceToDepth", 1, SpaceToDepth::parse),
     ("Split", 2, Split::parse),
     ("Sqrt", 1, sqrt::parse),
@@ -284,6 +303,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Sub", 2, sub::parse),
     ("Sum", ANY, sum::parse),
     ("Tanh", 1, tanh::parse),
+    ("ThresholdedRelu", 1, thresholded_relu::parse),
     ("Tile", 2, Tile::parse),
     ("Transpose", 1, Transpose::parse),
     ("Unsqueeze", 2, Unsqueeze::parse),

@@ -203,6 +203,8 @@ pub enum Implementation {
     Move { maps: Vec<Vec<u32>>, fill: f64 },
     /// Arithmetic, one output.
     Compute(Box<dyn Kernel>),
+    /// Arithmetic, a kernel for each output that there may be; all read the same inputs.
+    Several(Vec<Box<dyn Kernel>>),
 }
 
 impl Implementation {

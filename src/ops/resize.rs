@@ -1,10 +1,10 @@
-//! Resize (and Upsample, its older name) and Swing: operators that sample an image at other places.
+//! Resize, and Upsample, its older name.
 
 use super::attributes::{Attribute, Attributes};
 use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Layout, Operator, QuantizationRole, Refusal, Site};
 use super::{NodeForm, Parsed};
 use crate::graph::Dim;
-use crate::tensor::{DataType, TensorData};
+use crate::tensor::TensorData;
 
 /// How an element between others is made of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,9 +24,29 @@ pub struct Resize {
     pub interpolation: Interpolation,
     /// half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners or asymmetric.
     pub coordinates: String,
-    /// round_prefer_floor, round_prefer_ceil, floor or ceil.
+    /// round_prefer_floor, round_prefer_ceil, floor or ceil; or [`OLD_ROUNDING`].
     pub nearest_mode: String,
+    /// The dimensions that scales or sizes are of, each in turn; of all if not said.
+    pub axes: Option<Vec<i64>>,
+    pub aspect_ratio: AspectRatio,
 }
+
+/// What sizes mean for the ratio of dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AspectRatio {
+    /// It becomes what they say.
+    Stretch,
+    /// It stays: the largest image that is nowhere larger than they say, or the smallest that is nowhere smaller.
+    NotLarger,
+    NotSmaller,
+}
+
+const ASPECT_RATIOS: [(&str, AspectRatio); 3] =
+    [("stretch", AspectRatio::Stretch), ("not_larger", AspectRatio::NotLarger), ("not_smaller", AspectRatio::NotSmaller)];
+
+/// How ONNX Runtime rounds in operator sets before 11: down where the image grows, up where it shrinks. Later sets have no name
+/// for that: see `passes::name_old_rounding`.
+pub const OLD_ROUNDING: &str = "old";
 
 const COORDINATES: [&str; 5] = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"];
 
@@ -55,14 +75,17 @@ impl Resize {
         attributes.take_float("extrapolation_value", 0.0)?;
         let antialias = attributes.take_int("antialias", 0)?;
         let policy = attributes.take_string("keep_aspect_ratio_policy", "stretch")?;
+        let axes = attributes.take_ints("axes")?;
         attributes.finish()?;
-        if antialias != 0 || policy != "stretch" {
-            return Err("antialias and keep_aspect_ratio_policy are not supported".to_string());
+        if antialias != 0 {
+            return Err("antialias is not supported".to_string());
         }
+        let aspect_ratio = ASPECT_RATIOS.iter().find(|(name, _)| *name == policy).map(|(_, ratio)| *ratio);
+        let aspect_ratio = aspect_ratio.ok_or_else(|| format!("keep_aspect_ratio_policy={policy} is not supported"))?;
         if !COORDINATES.contains(&coordinates.as_str()) {
             return Err(format!("coordinate_transformation_mode={coordinates} is not supported"));
         }
-        Ok(Parsed::plain(Resize { interpolation, coordinates, nearest_mode }))
+        Ok(Parsed::plain(Resize { interpolation, coordinates, nearest_mode, axes, aspect_ratio }))
     }
 
     /// Upsample of operator sets 7 (attribute `scales`) and 9 (input 1).
@@ -87,25 +110,52 @@ impl Resize {
 
     /// What Upsample and the Resize of operator set 10 do.
     fn of_old_sets(interpolation: Interpolation) -> Resize {
-        Resize { interpolation, coordinates: "asymmetric".to_string(), nearest_mode: "floor".to_string() }
+        Resize {
+            interpolation,
+            coordinates: "asymmetric".to_string(),
+            nearest_mode: OLD_ROUNDING.to_string(),
+            axes: None,
+            aspect_ratio: AspectRatio::Stretch,
+        }
     }
 
     /// Output size and scale of each dimension.
     fn target(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<(usize, f64)>, Refusal> {
-        let grow = |(size, scale): (&usize, &f32)| {
-            let scaled = (*size as f64 * f64::from(*scale)).floor();
-            ((1.0..1e9).contains(&scaled))
-                .then_some((scaled as usize, f64::from(*scale)))
-                .ok_or_else(|| format!("scale {scale} is out of range"))
-        };
-        match (scales.filter(|scales| !scales.is_empty()), sizes.filter(|sizes| !sizes.is_empty())) {
-            (Some(scales), None) if scales.len() == shape.len() => shape.iter().zip(&scales).map(grow).collect(),
-            (None, Some(sizes)) if sizes.len() == shape.len() => {
-                let sizes = super::rearrange::sizes(&sizes)?;
-                Ok(shape.iter().zip(sizes).map(|(from, to)| (to, to as f64 / (*from).max(1) as f64)).collect())
+        let axes = self.axes(shape.len())?;
+        let wanted = match (scales.filter(|scales| !scales.is_empty()), sizes.filter(|sizes| !sizes.is_empty())) {
+            (Some(scales), None) if scales.len() == axes.len() => {
+                axes.iter().zip(&scales).map(|(axis, scale)| grow(shape[*axis], *scale)).collect::<Result<Vec<_>, _>>()?
             }
-            _ => Err("it needs constant scales or sizes for every dimension".to_string()),
-        }
+            (None, Some(sizes)) if sizes.len() == axes.len() => {
+                let from: Vec<usize> = axes.iter().map(|axis| shape[*axis].max(1)).collect();
+                self.fit(&from, super::rearrange::sizes(&sizes)?)
+            }
+            _ => return Err("it needs constant scales or sizes for every dimension".to_string()),
+        };
+        let mut target: Vec<(usize, f64)> = shape.iter().map(|size| (*size, 1.0)).collect();
+        axes.into_iter().zip(wanted).for_each(|(axis, wanted)| target[axis] = wanted);
+        Ok(target)
+    }
+
+    fn axes(&self, rank: usize) -> Result<Vec<usize>, Refusal> {
+        let Some(axes) = &self.axes else { return Ok((0..rank).collect()) };
+        let mut seen = vec![false; rank];
+        let mut one = |axis: &i64| {
+            let index = usize::try_from(if *axis < 0 { axis + rank as i64 } else { *axis }).ok().filter(|index| *index < rank)?;
+            (!std::mem::replace(&mut seen[index], true)).then_some(index)
+        };
+        axes.iter().map(|axis| one(axis).ok_or_else(|| format!("axes={axes:?} do not fit {rank} dimensions"))).collect()
+    }
+
+    /// Sizes and scales that bring `from` to `wanted`, as far as the aspect ratio lets them.
+    fn fit(&self, from: &[usize], wanted: Vec<usize>) -> Vec<(usize, f64)> {
+        let scales = from.iter().zip(&wanted).map(|(from, to)| *to as f64 / *from as f64);
+        let common = match self.aspect_ratio {
+            AspectRatio::Stretch => return wanted.iter().copied().zip(scales).collect(),
+            AspectRatio::NotLarger => scales.fold(f64::INFINITY, f64::min),
+            AspectRatio::NotSmaller => scales.fold(0.0, f64::max),
+        };
+        from.iter().map(|from| ((*from as f64 * common + 0.5).floor() as usize, common)).collect()
     }
 
     /// Position in the input of output index `at`.
@@ -114,7 +164,8 @@ impl Resize {
         match self.coordinates.as_str() {
             "align_corners" if to > 1 => at * (from as f64 - 1.0) / (to as f64 - 1.0),
             "align_corners" => 0.0,
-            "asymmetric" => at / scale,
+            // ONNX Runtime divides in single precision, and what is rounded next depends on it.
+            "asymmetric" => f64::from(at as f32 / scale as f32),
             "pytorch_half_pixel" if to <= 1 => 0.0,
             "half_pixel_symmetric" => {
                 let adjustment = to as f64 / (from as f64 * scale);
@@ -124,8 +175,10 @@ impl Resize {
         }
     }
 
-    fn nearest(&self, position: f64) -> f64 {
+    fn nearest(&self, position: f64, scale: f64) -> f64 {
         match self.nearest_mode.as_str() {
+            OLD_ROUNDING if scale < 1.0 => position.ceil(),
+            OLD_ROUNDING => position.floor(),
             "floor" => position.floor(),
             "ceil" => position.ceil(),
             "round_prefer_ceil" => (position + 0.5).floor(),
@@ -143,11 +196,17 @@ impl Resize {
             match self.interpolation {
                 Interpolation::Cubic { a, exclude_outside } if from != to => cubic(position, from, a, exclude_outside),
                 Interpolation::Linear if from != to => vec![(low as usize, 1.0 - part), ((low + 1.0).min(last) as usize, part)],
-                _ => vec![(self.nearest(position).clamp(0.0, last) as usize, 1.0)],
+                _ => vec![(self.nearest(position, scale).clamp(0.0, last) as usize, 1.0)],
             }
         };
         (0..to).map(tap).collect()
     }
+}
+
+fn grow(size: usize, scale: f32) -> Result<(usize, f64), Refusal> {
+    let scaled = (size as f64 * f64::from(scale)).floor();
+    let within = (1.0..1e9).contains(&scaled).then_some((scaled as usize, f64::from(scale)));
+    within.ok_or_else(|| format!("scale {scale} is out of range"))
 }
 
 /// The four neighbours of `position` and their weights; those beyond the border are the one at the border.
@@ -205,7 +264,14 @@ impl Operator for Resize {
                 attributes.int("exclude_outside", i64::from(exclude_outside))
             }
         };
-        attributes.string("coordinate_transformation_mode", &self.coordinates).string("nearest_mode", &self.nearest_mode)
+        let nearest_mode = if self.nearest_mode == OLD_ROUNDING { "floor" } else { &self.nearest_mode };
+        let attributes = attributes.string("coordinate_transformation_mode", &self.coordinates).string("nearest_mode", nearest_mode);
+        let attributes = match &self.axes {
+            Some(axes) => attributes.ints("axes", axes),
+            None => attributes,
+        };
+        let ratio = ASPECT_RATIOS.iter().find(|(_, ratio)| *ratio == self.aspect_ratio && *ratio != AspectRatio::Stretch);
+        ratio.map_or(attributes.clone(), |(name, _)| attributes.string("keep_aspect_ratio_policy", name))
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
@@ -260,94 +326,4 @@ fn mix(layout: &Layout, taps: &[Vec<Vec<(usize, f32)>>]) -> Vec<Vec<(u32, f32)>>
         all = all.iter().flat_map(|terms| taps.iter().map(move |more| cross(terms, more))).collect();
     }
     all
-}
-
-/// Shifts all spatial dimensions of x by offset − 1 with reflection; the offset `[2]` (rows, columns) is a shared input.
-/// An operator of zeroq's own, for synthesis only.
-#[derive(Clone, Copy, Debug)]
-pub struct Swing;
-
-struct SwingKernel {
-    height: usize,
-    width: usize,
-    channels: usize,
-    offset: [isize; 2],
-}
-
-impl SwingKernel {
-    /// Offset of the source of each position.
-    fn source(&self, y: usize, x: usize) -> usize {
-        let reflect = |at: isize, size: usize| {
-            let last = size as isize - 1;
-            (if at < 0 {
-                -at
-            } else if at > last {
-                2 * last - at
-            } else {
-                at
-            }) as usize
-        };
-        let (y, x) = (y as isize + self.offset[0] - 1, x as isize + self.offset[1] - 1);
-        (reflect(y, self.height) * self.width + reflect(x, self.width)) * self.channels
-    }
-
-    fn each(&self, mut visit: impl FnMut(usize, usize)) {
-        for y in 0..self.height {
-            for x in 0..self.width {
-                visit((y * self.width + x) * self.channels, self.source(y, x));
-            }
-        }
-    }
-}
-
-impl Kernel for SwingKernel {
-    fn prepare(&mut self, shared: &[Option<&[f32]>]) {
-        if let Some(Some(offset)) = shared.get(1) {
-            self.offset = [0, 1].map(|i| offset.get(i).map_or(1, |offset| offset.clamp(0.0, 2.0) as isize));
-        }
-    }
-
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        let c = self.channels;
-        self.each(|to, from| output[to..to + c].copy_from_slice(&inputs[0][from..from + c]));
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let Some(Some(gradient)) = call.input_gradients.first_mut() else { return };
-        let (c, target) = (self.channels, gradient.open());
-        self.each(|to, from| {
-            for (t, g) in target[from..from + c].iter_mut().zip(&call.output_gradient[to..to + c]) {
-                *t += g;
-            }
-        });
-    }
-
-    fn backward_needs_inputs(&self) -> bool {
-        false
-    }
-}
-
-impl Operator for Swing {
-    fn name(&self) -> &str {
-        "Swing"
-    }
-
-    fn domain(&self) -> &str {
-        "zeroq"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        let x = inputs.required(0)?;
-        Ok(vec![Fact::new(DataType::F32, x.shape.clone())])
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let layout = &site.required(0)?.layout;
-        let [1, channels, height, width] = layout.shape[..] else { return Err("it needs one image".to_string()) };
-        Ok(Implementation::Compute(Box::new(SwingKernel { height, width, channels, offset: [1, 1] })))
-    }
 }

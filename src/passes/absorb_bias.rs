@@ -48,7 +48,7 @@ fn own_bias<'a>(graph: &'a Graph, node: &Node) -> Option<&'a TensorData> {
     let value = node.input(2)?;
     let tensor = graph.constant(value).filter(|tensor| tensor.data_type() == DataType::F32 && tensor.shape().len() == 1)?;
     let outputs = weight_outputs(graph, node)?;
-    (graph.consumers()[value.0 as usize].len() == 1 && tensor.len() == outputs).then_some(tensor)
+    (graph.readers(value).len() == 1 && tensor.len() == outputs).then_some(tensor)
 }
 
 fn output_axis(node: &Node) -> usize {

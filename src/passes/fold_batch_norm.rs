@@ -65,7 +65,7 @@ fn output_axis(node: &Node) -> Option<(usize, usize)> {
 fn fold_into_producer(graph: &mut Graph, id: NodeId, node: &Node, affine: &[(f64, f64)]) -> Result<bool> {
     let (Some(x), Some(y)) = (node.input(0), node.output(0)) else { return Ok(false) };
     let Some((producer, weighted)) = graph.producer(x).map(|(id, node)| (id, node.clone())) else { return Ok(false) };
-    let sole = graph.consumers()[x.0 as usize].len() == 1 && !graph.is_output(x);
+    let sole = graph.readers(x).len() == 1 && !graph.is_output(x);
     let weight = weighted.input(1).and_then(|value| Some((value, graph.constant(value)?.clone())));
     let (Some((axis, groups)), Some((weight_id, weight)), true) = (output_axis(&weighted), weight, sole) else { return Ok(false) };
     let bias = match weighted.input(2).map(|value| (value, graph.constant(value).and_then(TensorData::to_f32))) {
@@ -77,7 +77,7 @@ fn fold_into_producer(graph: &mut Graph, id: NodeId, node: &Node, affine: &[(f64
     let Some(scaled) = scale_channels(&weight, axis, groups, affine) else { return Ok(false) };
     let shifted: Vec<f32> = bias.iter().zip(affine).map(|(b, (factor, shift))| (f64::from(*b) * factor + shift) as f32).collect();
     let weight_name = graph.value(weight_id).name.clone();
-    let weight_name = if graph.consumers()[weight_id.0 as usize].len() == 1 {
+    let weight_name = if graph.readers(weight_id).len() == 1 {
         graph.rename_value(weight_id, graph.unused_name(&format!("{weight_name}_unfolded")));
         weight_name
     } else {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
-use crate::ops::operator::{FILL, Facts, Implementation, Layout, Operand, Site};
+use crate::ops::operator::{FILL, Fact, Facts, Implementation, Layout, Operand, Site};
 use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear, SoftRound};
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
@@ -130,6 +130,10 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
             maps.iter().zip(shapes).map(|(map, shape)| gather(&constants, map, fill, shape)).collect()
         }
         Implementation::Compute(kernel) => compute(kernel, &constants, &layouts[0], outputs[0].data_type).map(|tensor| vec![tensor]),
+        Implementation::Several(kernels) => {
+            let one = |(kernel, (layout, fact)): (_, (&Layout, &Fact))| compute(kernel, &constants, layout, fact.data_type);
+            kernels.into_iter().zip(layouts.iter().zip(&outputs)).map(one).collect()
+        }
     })
 }
 

@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
-use crate::ops::{BatchNormalization, Foreign, GroupNormalization, Operator, ReduceL2, ReduceMax, ReduceMean, ReducedAxes, Resize, Split};
+use crate::ops::{
+    BatchNormalization, Foreign, GroupNormalization, Operator, ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReducedAxes, Resize,
+    Split,
+};
 use crate::tensor::TensorData;
 
 /// The first operator set whose quantizers know integers of 4 and of 16 bits.
@@ -93,6 +96,10 @@ fn raise(graph: &mut Graph, id: NodeId) {
         list_axes(graph, id, &max.axes, |axes| Arc::new(ReduceMax { axes }));
     } else if let Some(length) = node.is::<ReduceL2>() {
         list_axes(graph, id, &length.axes, |axes| Arc::new(ReduceL2 { axes }));
+    } else if let Some(min) = node.is::<ReduceMin>() {
+        list_axes(graph, id, &min.axes, |axes| Arc::new(ReduceMin { axes }));
+    } else if let Some(sum) = node.is::<ReduceL1>() {
+        list_axes(graph, id, &sum.axes, |axes| Arc::new(ReduceL1 { axes }));
     } else if let Some(split) = node.is::<Split>().filter(|_| node.input(1).is_none()) {
         graph.set_operator(id, Arc::new(Split { counted: true, ..*split }));
     } else if let Some(scales) = node.is::<GroupNormalization>().and_then(|_| scales_of_channels(graph, &node)) {

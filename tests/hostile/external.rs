@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use zeroq::onnx::is_data_of;
 use zeroq::onnx::messages::*;
 
 use super::network::*;
@@ -131,16 +132,14 @@ fn resnet<'a>(flags: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn row_24_tensors_are_written_beside_the_model_where_that_is_wanted() {
     let place = Place::new();
-    place.write("q.onnx.data", b"precious");
-    place.refuses(&resnet(&["--external-data"]), &["q.onnx.data: exists already", "--force"]);
-    std::fs::remove_file(place.path().join("q.onnx.data")).unwrap();
     let whole = place.run(&resnet(&["--json"]));
     assert_eq!((whole.code, place.files().len()), (Some(0), 1), "{}", whole.stderr);
     let size = place.files()["q.onnx"];
     let run = place.run(&resnet(&["--external-data", "--force", "--json"]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let files = place.files();
-    assert!(files.len() == 2 && files["q.onnx"] < size && files["q.onnx.data"] > 1024, "{files:?}");
+    let data = files.keys().find(|name| is_data_of(name, "q.onnx")).unwrap();
+    assert!(files.len() == 2 && files["q.onnx"] < size && files[data] > 1024, "{files:?}");
     let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(report["output"]["bytes"].as_u64(), Some(files.values().sum()));
     let compared = place.run(&["compare", RESNET, "q.onnx", "-n", "4", "--steps", "1", "--min-sqnr", "5"]);
@@ -151,11 +150,20 @@ fn row_24_tensors_are_written_beside_the_model_where_that_is_wanted() {
 }
 
 #[test]
-fn row_24_the_data_of_the_output_overwrites_none_of_the_input() {
-    let place = place(&[("location", "q.onnx.data")]);
-    place.write("q.onnx.data", &data());
-    for flags in [&[][..], &["--external-data"]] {
-        place.refuses(&quantize(flags), &["q.onnx.data", "would overwrite the input"]);
+fn row_24_data_of_a_replaced_model_go_and_those_of_others_stay() {
+    let former = "q.onnx.0123456789abcdef.data";
+    let place = place(&[("location", "q.onnx.fedcba9876543210.data")]);
+    place.write("q.onnx.fedcba9876543210.data", &data());
+    for name in [former, "q.onnx.data", "p.onnx.0123456789abcdef.data"] {
+        place.write(name, b"data");
     }
-    assert_eq!(std::fs::read(place.path().join("q.onnx.data")).unwrap(), data());
+    let run = place.run(&quantize(&["--external-data"]));
+    assert!(run.code == Some(0) && place.files().contains_key(former), "{}", run.stderr);
+    let first = place.files();
+    place.refuses(&quantize(&["--external-data"]), &["q.onnx: exists already", "--force"]);
+    let run = place.run(&quantize(&["--external-data", "--force"]));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let wanted: Vec<&String> = first.keys().filter(|name| *name != former).collect();
+    assert_eq!(place.files().keys().collect::<Vec<_>>(), wanted);
+    assert_eq!(std::fs::read(place.path().join("q.onnx.fedcba9876543210.data")).unwrap(), data());
 }

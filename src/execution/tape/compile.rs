@@ -28,6 +28,8 @@ struct Call {
     operands: Vec<Option<Operand>>,
     outputs: Vec<ValueId>,
     layouts: Vec<Layout>,
+    /// Which of the node's outputs each of these is: some may be left out.
+    positions: Vec<usize>,
     /// Whether no image takes part.
     shared: bool,
 }
@@ -173,13 +175,14 @@ impl Compiler<'_> {
         }
         self.separate_repeated(&mut entries)?;
         let shared = entries.iter().flatten().all(|entry| matches!(entry.place, Place::Shared(_)));
+        let positions = (0..outputs.len()).filter(|index| outputs[*index].is_some()).collect();
         let outputs: Vec<ValueId> = outputs.iter().flatten().copied().collect();
         let mut layouts = Vec::with_capacity(outputs.len());
         for output in &outputs {
             let shape = self.shape(*output)?;
             layouts.push(if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) });
         }
-        Ok(Call { operands: self.operands(inputs, &entries), entries, outputs, layouts, shared })
+        Ok(Call { operands: self.operands(inputs, &entries), entries, outputs, layouts, positions, shared })
     }
 
     /// The step that ends with `last`.
@@ -240,6 +243,13 @@ impl Compiler<'_> {
             Implementation::Compute(kernel) => {
                 let (value, layout) = outputs.next().ok_or("it has no output")?;
                 self.add_step(name, kernel, inputs, *value, layout, *shared);
+            }
+            Implementation::Several(kernels) => {
+                let mut kernels: Vec<_> = kernels.into_iter().map(Some).collect();
+                for ((value, layout), position) in outputs.zip(&call.positions) {
+                    let kernel = kernels.get_mut(*position).and_then(Option::take).ok_or("it has an output too many")?;
+                    self.add_step(name, kernel, inputs, *value, layout, *shared);
+                }
             }
         }
         Ok(())

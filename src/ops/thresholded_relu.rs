@@ -1,0 +1,51 @@
+//! ThresholdedRelu.
+
+use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
+use super::unary;
+use super::{Attributes, NodeForm, Parsed};
+use crate::kernels::elementwise::Elementwise;
+
+/// x where x > alpha, 0 elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThresholdedRelu {
+    pub alpha: f32,
+}
+
+/// # Errors
+/// If an attribute is wrong or not known.
+pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
+    let NodeForm { mut attributes, .. } = form;
+    let operator = ThresholdedRelu { alpha: attributes.take_float("alpha", 1.0)? };
+    unary::finish(attributes)?;
+    Ok(Parsed::plain(operator))
+}
+
+impl Elementwise<1> for ThresholdedRelu {
+    #[inline(always)]
+    fn value(&self, [x]: [f32; 1]) -> f32 {
+        if x > self.alpha { x } else { 0.0 }
+    }
+
+    #[inline(always)]
+    fn slope(&self, _operand: usize, [x]: [f32; 1], _: f32) -> f32 {
+        if x > self.alpha { 1.0 } else { 0.0 }
+    }
+}
+
+impl Operator for ThresholdedRelu {
+    fn name(&self) -> &str {
+        "ThresholdedRelu"
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes::default().float("alpha", self.alpha)
+    }
+
+    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
+        unary::infer(inputs)
+    }
+
+    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
+        unary::implement(site, *self)
+    }
+}
