@@ -18,6 +18,7 @@ mod recipe;
 mod resume;
 mod sensitivity;
 mod signals;
+mod similarity;
 mod synthesize;
 mod terminal;
 mod text;
@@ -67,6 +68,7 @@ enum Command {
     Inspect(inspect::InspectArguments),
     Compare(compare::CompareArguments),
     Sensitivity(sensitivity::SensitivityArguments),
+    Similarity(similarity::SimilarityArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -142,6 +144,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Compare(arguments) => compare::run(arguments, context),
         Command::Sensitivity(arguments) => sensitivity::run(arguments, context),
+        Command::Similarity(arguments) => similarity::run(arguments, context),
     }
 }
 
