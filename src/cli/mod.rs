@@ -2,6 +2,7 @@
 
 mod admission;
 mod arguments;
+mod bench;
 mod check;
 mod compare;
 mod corrections;
@@ -69,6 +70,7 @@ enum Command {
     Compare(compare::CompareArguments),
     Sensitivity(sensitivity::SensitivityArguments),
     Similarity(similarity::SimilarityArguments),
+    Bench(bench::BenchArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -145,6 +147,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Compare(arguments) => compare::run(arguments, context),
         Command::Sensitivity(arguments) => sensitivity::run(arguments, context),
         Command::Similarity(arguments) => similarity::run(arguments, context),
+        Command::Bench(arguments) => bench::run(arguments, context),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How far two models are apart, told by an engine that is not ours where there is one.
 
+mod bench;
 mod check;
 mod compare;
 mod engine;
@@ -16,6 +17,7 @@ mod stopwatch;
 #[cfg(feature = "tract")]
 mod tract;
 
+pub use bench::{Bench, BenchReport, Plan, Ratio as BenchRatio, Verdict, bench, require_library as require_onnx_runtime};
 pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
