@@ -9,6 +9,7 @@ mod corrections;
 mod crash;
 mod data;
 mod describe;
+mod explain;
 mod inspect;
 mod method;
 mod mixed;
@@ -71,6 +72,7 @@ enum Command {
     Sensitivity(sensitivity::SensitivityArguments),
     Similarity(similarity::SimilarityArguments),
     Bench(bench::BenchArguments),
+    Explain(explain::ExplainArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -148,6 +150,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Sensitivity(arguments) => sensitivity::run(arguments, context),
         Command::Similarity(arguments) => similarity::run(arguments, context),
         Command::Bench(arguments) => bench::run(arguments, context),
+        Command::Explain(arguments) => explain::run(arguments, context),
     }
 }
 
