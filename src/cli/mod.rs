@@ -22,6 +22,7 @@ mod sensitivity;
 mod signals;
 mod similarity;
 mod synthesize;
+mod targets;
 mod terminal;
 mod text;
 mod tuning;
@@ -73,6 +74,7 @@ enum Command {
     Similarity(similarity::SimilarityArguments),
     Bench(bench::BenchArguments),
     Explain(explain::ExplainArguments),
+    Targets(targets::TargetsArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -151,6 +153,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Similarity(arguments) => similarity::run(arguments, context),
         Command::Bench(arguments) => bench::run(arguments, context),
         Command::Explain(arguments) => explain::run(arguments, context),
+        Command::Targets(arguments) => targets::run(arguments, context),
     }
 }
 

@@ -66,7 +66,7 @@ impl Precision {
     }
 
     /// Widths of weights and activations, where they become integers.
-    fn widths(self, all_layers: bool) -> Option<Widths> {
+    pub fn widths(self, all_layers: bool) -> Option<Widths> {
         let (weights, activations) = match self {
             Precision::Int8 => (Width::Eight, Width::Eight),
             Precision::W4a8 => (Width::Four, Width::Eight),
