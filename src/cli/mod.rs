@@ -5,12 +5,14 @@ mod arguments;
 mod bench;
 mod check;
 mod compare;
+mod completions;
 mod corrections;
 mod crash;
 mod data;
 mod describe;
 mod explain;
 mod inspect;
+mod man;
 mod method;
 mod mixed;
 mod output;
@@ -75,6 +77,8 @@ enum Command {
     Bench(bench::BenchArguments),
     Explain(explain::ExplainArguments),
     Targets(targets::TargetsArguments),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -154,6 +158,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Bench(arguments) => bench::run(arguments, context),
         Command::Explain(arguments) => explain::run(arguments, context),
         Command::Targets(arguments) => targets::run(arguments, context),
+        Command::Completions(arguments) => completions::run(arguments, context),
+        Command::Man(arguments) => man::run(arguments, context),
     }
 }
 
