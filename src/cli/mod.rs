@@ -42,6 +42,13 @@ use crate::memory;
 use arguments::GlobalArguments;
 use terminal::Terminal;
 
+const EXAMPLES: &str = "\
+Examples:
+  zeroq inspect model.onnx
+  zeroq quantize model.onnx -o model_int8.onnx
+  zeroq compare model.onnx model_int8.onnx --min-agreement 99
+  zeroq explain E0301";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -58,7 +65,13 @@ ORT_DYLIB_PATH names a shared library of ONNX Runtime to compare models in.";
 /// Calibration images are synthesized from the statistics that the network's BatchNormalization layers keep; the 8-bit
 /// network is then tuned against the original on these images.
 #[derive(Parser)]
-#[command(name = "zeroq", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(
+    name = "zeroq",
+    version,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"),
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(flatten)]
     global: GlobalArguments,
