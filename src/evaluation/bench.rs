@@ -73,7 +73,7 @@ pub struct Ratio {
 pub enum Verdict {
     Faster,
     Slower,
-    /// The interval comes within [`LEAST_DIFFERENCE`] of 1, or there is none.
+    /// The interval comes within 1 % of 1, or there is none.
     NotToldApart,
 }
 
