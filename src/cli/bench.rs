@@ -29,9 +29,10 @@ Examples:
 
 /// Time one model in ONNX Runtime, or two in turn
 ///
-/// Needs ORT_DYLIB_PATH, which names the shared library of onnxruntime. Two models take turns, run by run, so that what disturbs
-/// the machine disturbs both; their ratio is the median of 25 blocks of such rounds, with its 95 % confidence interval. What is
-/// within 1 % of each other is not told apart: two copies of one file differ by half of that. Inputs are random numbers from 0 to 1.
+/// Needs ORT_DYLIB_PATH, which names the shared library of onnxruntime. Two models take turns of up to 10 ms, so that what
+/// disturbs the machine disturbs both; their ratio is the median of 25 blocks of such rounds, with its 95 % confidence
+/// interval. What is within 1 % of each other is not told apart: two copies of one file differ by half of that. Inputs are
+/// random numbers from 0 to 1.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArguments {

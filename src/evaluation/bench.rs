@@ -81,6 +81,8 @@ pub enum Verdict {
 const WARMUP: f64 = 0.5;
 const MEASURING: f64 = 3.0;
 const RUNS: std::ops::RangeInclusive<usize> = 20..=5000;
+/// Seconds of the runs that one file has in its turn, at most: to take turns after every run would keep caches from both.
+const TURN: f64 = 0.01;
 /// Blocks of rounds whose ratios are taken for independent: what disturbs the machine lasts longer than one round.
 const BLOCKS: usize = 25;
 /// Chance that the median lies beyond the interval.
@@ -99,7 +101,8 @@ pub fn bench(files: &[(Subject<'_>, FileReport)], set: &CalibrationSet, plan: Pl
     let (warmup, estimate) = warm_up(&mut engines, set, plan.warmup, progress)?;
     let wanted = (MEASURING / estimate.max(1e-9)) as usize;
     let runs = plan.runs.unwrap_or(wanted.clamp(*RUNS.start(), *RUNS.end()));
-    let times = measure(&mut engines, set, runs, progress)?;
+    let turn = ((TURN / estimate.max(1e-9)) as usize).clamp(1, (runs / BLOCKS).max(1));
+    let times = measure(&mut engines, set, runs, turn, progress)?;
     let timed = |(times, (_, model)): (&Vec<f64>, &(Subject<'_>, FileReport))| Timed::new(times, model.clone());
     let bench = Bench {
         warmup,
@@ -125,34 +128,41 @@ fn warm_up(engines: &mut [OnnxRuntime], set: &CalibrationSet, wanted: Option<usi
     let spent = |times: &[Vec<f64>]| times.iter().map(|times| times.iter().sum::<f64>()).fold(0.0, f64::max);
     let enough = |times: &[Vec<f64>]| wanted.map_or(times[0].len() >= 3 && spent(times) > WARMUP, |wanted| times[0].len() >= wanted);
     while !enough(&times) {
-        round(engines, set, times[0].len(), &mut times)?;
+        round(engines, set, times[0].len(), 1, &mut times)?;
     }
     let rounds = times[0].len();
     if rounds == 0 {
-        round(engines, set, 0, &mut times)?;
+        round(engines, set, 0, 1, &mut times)?;
     }
     progress.end();
     Ok((rounds, times.into_iter().map(median).fold(0.0, f64::max)))
 }
 
-fn measure(engines: &mut [OnnxRuntime], set: &CalibrationSet, runs: usize, progress: &dyn Progress) -> Result<Vec<Vec<f64>>> {
-    progress.begin("measure", runs);
+fn measure(engines: &mut [OnnxRuntime], set: &CalibrationSet, runs: usize, turn: usize, progress: &dyn Progress) -> Result<Vec<Vec<f64>>> {
+    progress.begin("measure", runs.div_ceil(turn));
     let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(runs); engines.len()];
-    for index in 0..runs {
-        round(engines, set, index, &mut times)?;
+    for (index, first) in (0..runs).step_by(turn).enumerate() {
+        round(engines, set, index, turn.min(runs - first), &mut times)?;
         progress.step("");
     }
     progress.end();
     Ok(times)
 }
 
-/// Each file once, there and back again, so that none always comes after the same one.
-fn round(engines: &mut [OnnxRuntime], set: &CalibrationSet, index: usize, times: &mut [Vec<f64>]) -> Result<()> {
+/// Each file `turn` times, there and back again, so that none always comes after the same one. The first run after another file
+/// does not count.
+fn round(engines: &mut [OnnxRuntime], set: &CalibrationSet, index: usize, turn: usize, times: &mut [Vec<f64>]) -> Result<()> {
     let count = engines.len();
-    (0..count).map(|turn| if index.is_multiple_of(2) { turn } else { count - 1 - turn }).try_for_each(|turn| {
-        times[turn].push(engines[turn].seconds(set)?);
-        Ok(())
-    })
+    for place in 0..count {
+        let file = if index.is_multiple_of(2) { place } else { count - 1 - place };
+        if count > 1 {
+            engines[file].seconds(set)?;
+        }
+        for _ in 0..turn {
+            times[file].push(engines[file].seconds(set)?);
+        }
+    }
+    Ok(())
 }
 
 impl Timed {
