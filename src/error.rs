@@ -1,6 +1,10 @@
 //! What can go wrong, said so that the reader knows the file, the node and the next step.
 
+mod explanations;
+
 use std::path::{Path, PathBuf};
+
+pub use explanations::{EXPLANATIONS, Explanation};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

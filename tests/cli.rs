@@ -51,15 +51,6 @@ fn help_and_version_are_results() {
 }
 
 #[test]
-fn every_command_has_examples() {
-    let place = TempDir::new().unwrap();
-    for command in ["quantize", "synthesize", "inspect", "compare", "sensitivity"] {
-        let help = run(&[command, "--help"], place.path()).stdout;
-        assert!(help.contains(&format!("zeroq {command} model.onnx")), "{command}");
-    }
-}
-
-#[test]
 fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
     struct Case {
         arguments: &'static [&'static str],
@@ -123,6 +114,8 @@ fn a_missing_model_is_named() {
         &["synthesize", "no such model.onnx", "-o", "images"],
         &["compare", "no such model.onnx", "q.onnx"],
         &["sensitivity", "no such model.onnx", "--plot", "p.svg"],
+        &["similarity", "no such model.onnx", "images"],
+        &["bench", "no such model.onnx"],
     ] {
         let run = run(arguments, place.path());
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""));
@@ -154,6 +147,7 @@ fn what_is_no_model_is_refused_and_nothing_is_written() {
             &["synthesize", name, "-o", "images"],
             &["compare", name, name],
             &["sensitivity", name, "--plot", "p.svg"],
+            &["similarity", name, "."],
         ] {
             let run = run(arguments, place.path());
             assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);
@@ -255,12 +249,34 @@ fn names_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn colors_follow_the_flag() {
+fn colors_follow_the_flag_and_then_the_environment() {
+    let colored = |flags: &[&str], set: &[(&str, &str)]| {
+        let output = zeroq().args(["inspect", "nowhere.onnx"]).args(flags).env_remove("NO_COLOR").envs(set.iter().copied()).output();
+        output.unwrap().stderr.contains(&0x1b)
+    };
+    for (flags, set, expected) in [
+        (&[][..], &[][..], false),
+        (&["--color", "always"], &[("NO_COLOR", "1")], true),
+        (&["--color", "never"], &[("CLICOLOR_FORCE", "1")], false),
+        (&[], &[("CLICOLOR_FORCE", "1")], true),
+        (&[], &[("CLICOLOR_FORCE", "0")], false),
+        (&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+        (&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")], true),
+    ] {
+        assert_eq!(colored(flags, set), expected, "{flags:?} {set:?}");
+    }
+}
+
+#[test]
+fn without_a_terminal_progress_is_one_line_for_every_tenth() {
     let place = TempDir::new().unwrap();
-    let colored = |arguments: &[&str]| run(arguments, place.path()).stderr.contains("\u{1b}[");
-    assert!(colored(&["inspect", "m.onnx", "--color", "always"]));
-    assert!(!colored(&["inspect", "m.onnx"]));
-    assert!(!colored(&["inspect", "m.onnx", "--color", "never"]));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits_resnet.onnx").to_string_lossy().into_owned();
+    let work = ["synthesize", &model, "-o", "images", "-f", "-n", "8", "--steps", "50", "--input-range", "signed"];
+    let lines: Vec<String> = run(&work, place.path()).stderr.lines().map(str::to_string).collect();
+    let percents: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("synthesize: ")?.split(' ').next()).collect();
+    assert_eq!(percents, ["10", "20", "30", "40", "50", "60", "70", "80", "90", "100"], "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains(['\r', '\u{1b}'])), "{lines:?}");
+    assert_eq!(run(&[&work[..], &["-q"]].concat(), place.path()).stderr, "");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod absorb;
 mod array;
 mod calibrate;
+mod classes;
 mod elements;
 mod equalize;
 mod files;
@@ -22,6 +23,7 @@ mod write;
 
 pub use absorb::absorb_biases;
 pub use calibrate::{RangeSource, Ranges, calibrate, choose_ranges, histograms};
+pub use classes::class_folders;
 pub use elements::Elements;
 pub use equalize::{Levels, equalize};
 pub use files::{decode_set, read_set};

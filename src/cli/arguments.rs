@@ -39,12 +39,12 @@ pub struct GlobalArguments {
     pub threads: Option<u16>,
     /// Most memory to take, as in 512M or 2Gi: samples and activations are held within it, or the work is refused before it
     /// begins; the result does not depend on it [default: what the system has or allows]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = limits::parse_amount)]
+    #[arg(hide_short_help = true, long, global = true, value_name = "BYTES", value_parser = limits::parse_amount)]
     pub max_memory: Option<u64>,
     /// Instruction set: auto, portable, avx2 or avx512; results differ in the last bits between sets
-    #[arg(long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
+    #[arg(hide_short_help = true, long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
     pub isa: Isa,
-    #[arg(long = "limit", global = true, value_name = "NAME=VALUE", value_parser = LimitSetting::from_str, help = limit_help())]
+    #[arg(hide_short_help = true, long = "limit", global = true, value_name = "NAME=VALUE", value_parser = LimitSetting::from_str, help = limit_help())]
     pub limits: Vec<LimitSetting>,
 }
 
@@ -84,8 +84,8 @@ impl FromStr for LimitSetting {
 /// What is made of a model's inputs: the same flags for every command that synthesizes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ImageArguments {
-    /// How images are made: a recipe by its name (see the end of this help), or a file with one flag per line; flags of the
-    /// command line win [default: default]
+    /// How images are made: a recipe by its name (--help lists them), or a file with one flag per line; flags of the command
+    /// line win [default: default]
     #[arg(long, value_name = "NAME|FILE")]
     pub recipe: Option<String>,
     /// The same network with its BatchNormalization kept, where the model has it folded: images are matched to the statistics

@@ -24,7 +24,7 @@ pub struct CheckArguments {
     #[arg(long, value_name = "PERCENT", value_parser = number_parser(0.0, 100.0), conflicts_with = "no_check")]
     pub check_agreement: Option<f64>,
     /// Layers that may be raised; 0 to look only [default: a quarter of all]
-    #[arg(long, value_name = "N", value_parser = count_parser(0, 1_000_000), conflicts_with = "no_check")]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = count_parser(0, 1_000_000), conflicts_with = "no_check")]
     pub check_budget: Option<usize>,
     /// Do not check the result
     #[arg(long)]

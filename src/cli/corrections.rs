@@ -6,15 +6,16 @@ use super::arguments::{Flag, choice_parser};
 use crate::distillation::{BiasCorrection, Corrections, Rounding};
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Rounding and biases")]
 pub struct CorrectionArguments {
     /// Move what activations always have into the biases behind them
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub absorb_bias: bool,
     /// How weights are rounded that are not reconstructed [default: squant]
-    #[arg(long, value_parser = choice_parser(&Rounding::ALL, Rounding::name, Rounding::description))]
+    #[arg(hide_short_help = true, long, value_parser = choice_parser(&Rounding::ALL, Rounding::name, Rounding::description))]
     pub rounding: Option<Rounding>,
     /// Where biases get the mean errors from that they make up for
-    #[arg(long, default_value = BiasCorrection::None.name(), value_parser = choice_parser(&BiasCorrection::ALL, BiasCorrection::name, BiasCorrection::description))]
+    #[arg(hide_short_help = true, long, default_value = BiasCorrection::None.name(), value_parser = choice_parser(&BiasCorrection::ALL, BiasCorrection::name, BiasCorrection::description))]
     pub bias_correction: BiasCorrection,
 }
 

@@ -88,42 +88,42 @@ fn small_number_parser(least: f64, most: f64) -> impl Fn(&str) -> Result<f32, St
 #[command(next_help_heading = "How images are made")]
 pub struct MethodArguments {
     /// Loss on the statistics at the inputs of the BatchNormalizations [default: reverse-kl]
-    #[arg(long, value_name = "LOSS", value_parser = statistics_names())]
+    #[arg(hide_short_help = true, long, value_name = "LOSS", value_parser = statistics_names())]
     pub statistics: Option<String>,
     /// What these statistics are taken over [default: batch]
-    #[arg(long, value_name = "WHAT")]
+    #[arg(hide_short_help = true, long, value_name = "WHAT")]
     pub statistics_over: Option<PoolName>,
     /// What images are held against where the model has no BatchNormalization left [default: auto]
-    #[arg(long, value_name = "WHAT")]
+    #[arg(hide_short_help = true, long, value_name = "WHAT")]
     pub assume: Option<AssumptionName>,
     /// Weight of the first BatchNormalization among the others [default: 1]
-    #[arg(long, value_name = "WEIGHT", value_parser = number_parser(0.0, 1e6))]
+    #[arg(hide_short_help = true, long, value_name = "WEIGHT", value_parser = number_parser(0.0, 1e6))]
     pub first_layer: Option<f64>,
     /// Match the input's own mean and deviation to those of natural pictures too [default: false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(hide_short_help = true, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub input_statistics: Option<bool>,
     /// One more loss and its weight beside the statistics: smoothness, total-variation, cross-entropy (to random labels) or
     /// stretch (of the output); may be repeated
-    #[arg(long = "loss", value_name = "NAME=WEIGHT", value_parser = WeightedLoss::from_str)]
+    #[arg(hide_short_help = true, long = "loss", value_name = "NAME=WEIGHT", value_parser = WeightedLoss::from_str)]
     pub losses: Vec<WeightedLoss>,
     /// Make images that a Gaussian blur of this deviation in pixels has gone over; 0 for none [default: 0]
-    #[arg(long, value_name = "PIXELS", value_parser = small_number_parser(0.0, 64.0))]
+    #[arg(hide_short_help = true, long, value_name = "PIXELS", value_parser = small_number_parser(0.0, 64.0))]
     pub low_pass: Option<f32>,
     /// What is optimized [default: pixels]
-    #[arg(long, value_name = "SOURCE", value_parser = source_names())]
+    #[arg(hide_short_help = true, long, value_name = "SOURCE", value_parser = source_names())]
     pub source: Option<String>,
     /// What pixels are at first [default: dead-leaves]
-    #[arg(long, value_name = "IMAGES")]
+    #[arg(hide_short_help = true, long, value_name = "IMAGES")]
     pub start: Option<StartName>,
     /// Largest step of a pixel, as a part of its range [default: 0.035]
-    #[arg(long, value_name = "PART", value_parser = small_number_parser(0.0, 1.0))]
+    #[arg(hide_short_help = true, long, value_name = "PART", value_parser = small_number_parser(0.0, 1.0))]
     pub rate: Option<f32>,
     /// Sizes of pictures: 2 moves them at half the size first, 3 at a quarter before that, where the network takes pictures
     /// that small and they keep 48 pixels a side; the work stays the same [default: 1]
-    #[arg(long, value_name = "N", value_parser = count_parser(1, 5))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = count_parser(1, 5))]
     pub stages: Option<usize>,
     /// Images whose statistics are matched together [default: chosen from the model]
-    #[arg(long, value_name = "N", value_parser = count_parser(1, 65_536))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = count_parser(1, 65_536))]
     pub batch: Option<usize>,
 }
 

@@ -2,15 +2,19 @@
 
 mod admission;
 mod arguments;
+mod bench;
 mod check;
 mod compare;
+mod completions;
 mod corrections;
 mod crash;
 mod data;
 mod describe;
 mod formats;
 mod gate;
+mod explain;
 mod inspect;
+mod man;
 mod method;
 mod mixed;
 mod output;
@@ -20,7 +24,9 @@ mod recipe;
 mod resume;
 mod sensitivity;
 mod signals;
+mod similarity;
 mod synthesize;
+mod targets;
 mod terminal;
 mod text;
 mod tuning;
@@ -38,6 +44,13 @@ use crate::memory;
 use arguments::GlobalArguments;
 use terminal::Terminal;
 
+const EXAMPLES: &str = "\
+Examples:
+  zeroq inspect model.onnx
+  zeroq quantize model.onnx -o model_int8.onnx
+  zeroq compare model.onnx model_int8.onnx --min-agreement 99
+  zeroq explain E0301";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -54,7 +67,13 @@ ORT_DYLIB_PATH names a shared library of ONNX Runtime to compare models in.";
 /// Calibration images are synthesized from the statistics that the network's BatchNormalization layers keep; the 8-bit
 /// network is then tuned against the original on these images.
 #[derive(Parser)]
-#[command(name = "zeroq", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(
+    name = "zeroq",
+    version,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"),
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(flatten)]
     global: GlobalArguments,
@@ -69,6 +88,12 @@ enum Command {
     Inspect(inspect::InspectArguments),
     Compare(compare::CompareArguments),
     Sensitivity(sensitivity::SensitivityArguments),
+    Similarity(similarity::SimilarityArguments),
+    Bench(bench::BenchArguments),
+    Explain(explain::ExplainArguments),
+    Targets(targets::TargetsArguments),
+    Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
 }
 
 /// How a run that failed nowhere ended.
@@ -144,6 +169,12 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {
         Command::Inspect(arguments) => inspect::run(arguments, context),
         Command::Compare(arguments) => compare::run(arguments, context),
         Command::Sensitivity(arguments) => sensitivity::run(arguments, context),
+        Command::Similarity(arguments) => similarity::run(arguments, context),
+        Command::Bench(arguments) => bench::run(arguments, context),
+        Command::Explain(arguments) => explain::run(arguments, context),
+        Command::Targets(arguments) => targets::run(arguments, context),
+        Command::Completions(arguments) => completions::run(arguments, context),
+        Command::Man(arguments) => man::run(arguments, context),
     }
 }
 

@@ -66,7 +66,7 @@ impl Precision {
     }
 
     /// Widths of weights and activations, where they become integers.
-    fn widths(self, all_layers: bool) -> Option<Widths> {
+    pub fn widths(self, all_layers: bool) -> Option<Widths> {
         let (weights, activations) = match self {
             Precision::Int8 => (Width::Eight, Width::Eight),
             Precision::W4a8 => (Width::Four, Width::Eight),
@@ -110,7 +110,7 @@ pub fn observer_names() -> PossibleValuesParser {
 
 /// Quantize a model; calibration images are synthesized unless they are given
 #[derive(Args, Debug)]
-#[command(after_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
 pub struct QuantizeArguments {
     /// The model, an .onnx file with float weights
     #[arg(value_name = "MODEL")]
@@ -138,49 +138,49 @@ pub struct QuantizeArguments {
     /// a .safetensors, .npy or .npz
     #[arg(long, value_name = "PATH")]
     pub calibration: Option<PathBuf>,
-    #[command(flatten)]
-    pub images: ImageArguments,
-    #[command(flatten)]
-    pub tuning: TuningArguments,
     /// Do not bring channels to like ranges first, which leaves the float function as it is
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub no_equalize: bool,
-    #[command(flatten)]
-    pub corrections: CorrectionArguments,
     /// How ranges are found
-    #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
+    #[arg(hide_short_help = true, long, default_value = observers::all()[0].name(), value_parser = observer_names())]
     pub observer: String,
     /// Where ranges come from
-    #[arg(long, default_value = RangeSource::ALL[0].name(), value_parser = choice_parser(&RangeSource::ALL, RangeSource::name, RangeSource::description))]
+    #[arg(hide_short_help = true, long, default_value = RangeSource::ALL[0].name(), value_parser = choice_parser(&RangeSource::ALL, RangeSource::name, RangeSource::description))]
     pub ranges: RangeSource,
     /// Keep the nodes float whose name matches this pattern; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
     /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
+    #[arg(hide_short_help = true, long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
     pub device: Device,
     /// Make the first and last layers 4-bit too; with --precision w4a8 or w4a4
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub all_layers: bool,
-    #[command(flatten)]
-    pub mixed: MixedArguments,
-    #[command(flatten)]
-    pub check: CheckArguments,
     /// Make inputs and outputs 16-bit too; with --precision fp16
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub fp16_io: bool,
     /// Write large tensors into a file of their own beside the output, called as the output with part of its digest and .data
     /// behind it; done anyway where one file would have 2 GiB
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub external_data: bool,
     /// Accept a model that is quantized in parts already
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub requantize: bool,
     #[command(flatten)]
     pub resume: ResumeArguments,
     /// Write the report as JSON into this file too
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub images: ImageArguments,
+    #[command(flatten)]
+    pub tuning: TuningArguments,
+    #[command(flatten)]
+    pub corrections: CorrectionArguments,
+    #[command(flatten)]
+    pub mixed: MixedArguments,
+    #[command(flatten)]
+    pub check: CheckArguments,
 }
 
 /// What to quantize and how: plain values, whatever the flags are called.

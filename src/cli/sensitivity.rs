@@ -31,7 +31,7 @@ Examples:
 /// One layer at a time is quantized, its weights and what it reads, and nothing is tuned: a quantized model does better than
 /// these numbers say. `quantize --precision mixed` chooses widths by them.
 #[derive(Args, Debug)]
-#[command(after_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
 pub struct SensitivityArguments {
     /// The model, an .onnx file with float weights
     #[arg(value_name = "MODEL")]
@@ -49,17 +49,17 @@ pub struct SensitivityArguments {
     /// a .safetensors, .npy or .npz
     #[arg(long, value_name = "PATH")]
     pub calibration: Option<PathBuf>,
-    #[command(flatten)]
-    pub images: ImageArguments,
     /// Do not bring channels to like ranges first
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub no_equalize: bool,
     /// How ranges are found
-    #[arg(long, default_value = observers::all()[0].name(), value_parser = observer_names())]
+    #[arg(hide_short_help = true, long, default_value = observers::all()[0].name(), value_parser = observer_names())]
     pub observer: String,
     /// Leave out the nodes whose name matches this pattern; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
+    #[command(flatten)]
+    pub images: ImageArguments,
 }
 
 impl SensitivityArguments {

@@ -29,7 +29,7 @@ Examples:
 ///
 /// The folder gets PNG pictures to look at and one exact file, set.safetensors, that `quantize --calibration` takes back.
 #[derive(Args, Debug)]
-#[command(after_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", recipe::listing()))]
 pub struct SynthesizeArguments {
     /// The model, an .onnx file with its BatchNormalization nodes kept
     #[arg(value_name = "MODEL")]
@@ -41,9 +41,9 @@ pub struct SynthesizeArguments {
     #[arg(short, long)]
     pub force: bool,
     #[command(flatten)]
-    pub images: ImageArguments,
-    #[command(flatten)]
     pub resume: ResumeArguments,
+    #[command(flatten)]
+    pub images: ImageArguments,
 }
 
 /// What to synthesize and how.

@@ -35,7 +35,7 @@ impl Terminal {
         Terminal {
             verbosity: level.clamp(-2, 2) as i8,
             color: use_color(arguments.color),
-            interactive: std::io::stderr().is_terminal(),
+            interactive: std::io::stderr().is_terminal() && !is_dumb(),
             stage: Mutex::new(None),
         }
     }
@@ -120,10 +120,15 @@ impl Stage {
         if tenths(self.done) == tenths(self.done - 1) {
             return None;
         }
-        let left = self.start.elapsed().mul_f64(self.steps.saturating_sub(self.done) as f64 / self.done as f64);
+        let left = remaining(self.start.elapsed(), self.done, self.steps);
         let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
         Some(format!("{}: {} % ({} of {}){detail}{}", self.name, tenths(self.done) * 10, self.done, self.steps, time_left(left)))
     }
+}
+
+/// How long the rest takes if it goes on as it went.
+fn remaining(elapsed: Duration, done: usize, steps: usize) -> Duration {
+    elapsed.mul_f64(steps.saturating_sub(done) as f64 / done.max(1) as f64)
 }
 
 fn time_left(left: Duration) -> String {
@@ -149,14 +154,31 @@ fn new_bar(stage: &str, steps: usize) -> ProgressBar {
 }
 
 fn use_color(choice: ColorChoice) -> bool {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto if set("NO_COLOR") => false,
-        ColorChoice::Auto if set("CLICOLOR_FORCE") => true,
-        ColorChoice::Auto => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        ColorChoice::Auto => {
+            wished_color(&|name| std::env::var(name).ok()).unwrap_or_else(|| std::io::stderr().is_terminal() && !is_dumb())
+        }
     }
+}
+
+/// What the environment wishes: NO_COLOR (no-color.org), and CLICOLOR_FORCE and CLICOLOR (bixense.com/clicolors), which only
+/// `0` turns off.
+fn wished_color(variable: &dyn Fn(&str) -> Option<String>) -> Option<bool> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return Some(false);
+    }
+    if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return Some(true);
+    }
+    (set("CLICOLOR").as_deref() == Some("0")).then_some(false)
+}
+
+/// A terminal that cannot draw over what it has drawn.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 #[cfg(test)]
@@ -172,6 +194,34 @@ mod tests {
             if let Some(last) = printed.last() {
                 assert_eq!(*last, format!("synthesize: 100 % ({steps} of {steps}), loss 0.1"));
             }
+        }
+    }
+
+    #[test]
+    fn the_time_left_is_told_in_words() {
+        let after = |seconds: u64, done: usize, steps: usize| time_left(remaining(Duration::from_secs(seconds), done, steps));
+        assert_eq!(after(10, 1, 10), ", 90 s left");
+        assert_eq!(after(10, 5, 10), ", 10 s left");
+        assert_eq!(after(600, 300, 360), ", 2 min left");
+        assert_eq!(after(10, 10, 10), "");
+        assert_eq!(after(10, 0, 0), "");
+    }
+
+    #[test]
+    fn the_environment_decides_on_color_where_no_flag_does() {
+        let wish =
+            |set: &[(&str, &str)]| wished_color(&|name| set.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_string()));
+        for (set, expected) in [
+            (&[][..], None),
+            (&[("NO_COLOR", "")], None),
+            (&[("NO_COLOR", "1")], Some(false)),
+            (&[("NO_COLOR", "0"), ("CLICOLOR_FORCE", "1")], Some(false)),
+            (&[("CLICOLOR_FORCE", "1"), ("CLICOLOR", "0")], Some(true)),
+            (&[("CLICOLOR_FORCE", "0")], None),
+            (&[("CLICOLOR", "0")], Some(false)),
+            (&[("CLICOLOR", "1")], None),
+        ] {
+            assert_eq!(wish(set), expected, "{set:?}");
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::synthesis::input::Input;
 use crate::synthesis::sibling::{self, Sibling};
 use crate::synthesis::{self, Assessment, Synthesis};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Samples to synthesize for a comparison where nothing is said.
 const COMPARED_IMAGES: usize = 64;
 
@@ -38,7 +38,10 @@ pub fn check_model(path: &Path) -> Result<()> {
 }
 
 /// Reads a model and tells what its reader has to say.
-fn load(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Model> {
+///
+/// # Errors
+/// If the file is no model.
+pub fn load(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Model> {
     let model = onnx::load(path, limits)?;
     tell(&model, progress);
     Ok(model)
@@ -49,7 +52,8 @@ fn tell(model: &Model, progress: &dyn Progress) {
     model.notes.iter().for_each(|note| progress.note(note));
 }
 
-fn file_report(model: &Model) -> FileReport {
+/// What reports say of a model file.
+pub fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
@@ -266,7 +270,10 @@ fn sibling(path: Option<&Path>, model: &Graph, limits: &Limits, progress: &dyn P
 }
 
 /// Gives inputs the shapes that the user names, and says what is assumed of those still open.
-fn bind(graph: &mut Graph, shapes: &[InputShape], progress: &dyn Progress) -> Result<()> {
+///
+/// # Errors
+/// If a shape does not fit.
+pub fn bind(graph: &mut Graph, shapes: &[InputShape], progress: &dyn Progress) -> Result<()> {
     bind_shapes(graph, &by_name(shapes))?;
     for (name, shape) in assumed_shapes(graph)? {
         let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");

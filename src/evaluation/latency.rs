@@ -65,7 +65,8 @@ fn ratio(ratios: Vec<f64>) -> Ratio {
     Ratio { median: middle, noise: 1.2533 * 1.4826 * deviation / (ratios.len() as f64).sqrt() }
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+/// The upper one of two in the middle; not a number where there are none.
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }

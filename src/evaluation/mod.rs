@@ -1,6 +1,7 @@
 //! How far two models are apart, told by an engine that is not ours where there is one.
 
 mod baseline;
+mod bench;
 mod check;
 mod compare;
 mod engine;
@@ -12,6 +13,7 @@ mod metrics;
 mod onnx_runtime;
 mod own;
 mod profile;
+mod ranking;
 mod reference;
 mod report;
 mod stopwatch;
@@ -19,6 +21,7 @@ mod stopwatch;
 mod tract;
 
 pub use baseline::Baseline;
+pub use bench::{Bench, BenchReport, Plan, Ratio as BenchRatio, Verdict as BenchVerdict, bench, require_library as require_onnx_runtime};
 pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use engine::{Engine, Subject};
@@ -30,6 +33,7 @@ pub use metrics::{Metrics, measure};
 pub use onnx_runtime::{OnnxRuntime, library as onnx_runtime_library};
 pub use own::Own;
 pub use profile::*;
+pub use ranking::{ClassFolder, Found, RankedSet, SimilarityReport, rank};
 pub use reference::Reference;
 pub use report::*;
 pub use stopwatch::Stopwatch;

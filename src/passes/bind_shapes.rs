@@ -51,8 +51,11 @@ pub fn assumed_shapes(graph: &Graph) -> Result<Vec<(String, Vec<usize>)>> {
     Ok(assumed)
 }
 
-/// Sizes of one sample of `input`.
-fn sample_shape(graph: &Graph, input: ValueId) -> Result<Vec<usize>> {
+/// Sizes of one sample of `input`: an unknown batch is 1, open image sizes are as [`assumed_shapes`] says.
+///
+/// # Errors
+/// If another size is not known, or 0.
+pub fn sample_shape(graph: &Graph, input: ValueId) -> Result<Vec<usize>> {
     let value = graph.value(input);
     let Some(shape) = &value.shape else {
         return Err(Error::Usage(format!("input `{}` has no shape: pass --shape {}=1x3x224x224", value.name, value.name)));

@@ -26,7 +26,7 @@ use crate::graph::{Graph, check};
 
 pub use absorb_bias::{absorb_bias, add_to_bias, can_absorb_bias, outputs_of, weighted_sums};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
-pub use bind_shapes::{assumed_shapes, bind_shapes, single_sample};
+pub use bind_shapes::{assumed_shapes, bind_shapes, sample_shape, single_sample};
 pub use eliminate_identities::eliminate_identities;
 pub use equalize_layers::{Seam, channel_of, find_seams, scale_seam};
 pub use flatten_softmax::flatten_softmax;

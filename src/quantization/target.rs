@@ -20,6 +20,25 @@ pub enum Placement {
 }
 
 impl Placement {
+    /// Kebab-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Placement::Everywhere => "everywhere",
+            Placement::WeightedInputs => "weighted-inputs",
+            Placement::ProductInputs => "product-inputs",
+            Placement::AllValues => "all-values",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            Placement::Everywhere => "around every tensor between two integer operators, outputs included",
+            Placement::WeightedInputs => "at the inputs of matrix products, and on the skip input of residual additions",
+            Placement::ProductInputs => "at the inputs of matrix products alone",
+            Placement::AllValues => "on every float value, the results of the network too",
+        }
+    }
+
     /// Whether quantizers stand where values are read, and no result is one for being made.
     pub fn is_at_inputs(self) -> bool {
         matches!(self, Placement::WeightedInputs | Placement::ProductInputs)
@@ -35,11 +54,45 @@ pub enum Format {
     QOperator,
 }
 
+impl Format {
+    /// Kebab-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Qdq => "qdq",
+            Format::QOperator => "qoperator",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            Format::Qdq => "float operators between QuantizeLinear and DequantizeLinear, which the runtime fuses",
+            Format::QOperator => "integer operators: QLinearConv, QLinearMatMul, MatMulInteger",
+        }
+    }
+}
+
 /// Whose weights may have one scale per output channel; others have one scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerChannel {
     AllProducts,
     Convolutions,
+}
+
+impl PerChannel {
+    /// Kebab-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            PerChannel::AllProducts => "all-products",
+            PerChannel::Convolutions => "convolutions",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            PerChannel::AllProducts => "one for each output channel",
+            PerChannel::Convolutions => "one for each output channel of convolutions, one for all else",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,11 +121,20 @@ pub struct Target {
     pub timed_on: Option<&'static str>,
     /// What operators cost there, where that was measured.
     pub costs: Option<&'static RuntimeCosts>,
+    /// The oldest versions that take its files.
+    pub runs_in: &'static str,
+    /// What the tests of this repository run its files in, and what they do not.
+    pub tested: &'static str,
 }
 
 impl Target {
     pub fn signed_activations(&self) -> bool {
         self.activation_type == DataType::I8
+    }
+
+    /// Whether the runtime knows integers of these widths.
+    pub fn takes(&self, widths: &Widths) -> bool {
+        self.unknown_types(widths).is_empty()
     }
 
     /// # Errors

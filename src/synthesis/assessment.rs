@@ -72,24 +72,53 @@ fn assess_on(
     set: &CalibrationSet,
     config: &execution::Config,
 ) -> Result<Assessment> {
-    let mut values: Vec<ValueId> = sites.iter().map(|site| site.value).collect();
-    values.extend(scores.iter().flat_map(|scores| [scores.value, features(graph, *scores)]));
     let mut sums: Vec<ChannelSums> = sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
-    let mut scratch = vec![0.0; 2 * sites.iter().map(|site| site.stored.len()).max().unwrap_or(0)];
+    let mut scratch = scratch_for(sites);
     let mut tally = scores.map(|scores| Tally::new(graph, scores));
-    if !values.is_empty() {
-        observe(graph, &values, set, config, &mut |_, elements| {
-            let (of_sites, of_scores) = elements.split_at(sites.len());
-            sums.iter_mut().zip(of_sites).for_each(|(sums, values)| sums.add_sample(values, &mut scratch, config.isa));
-            if let (Some(tally), [scores, features]) = (&mut tally, of_scores) {
-                tally.add(scores, features);
-            }
-        })?;
-    }
-    let of = |(site, sums): (&Site, &ChannelSums)| ReverseKl.distance(&found(site, sums).collect::<Vec<_>>(), &site.stored).value;
-    let total: f64 = sites.iter().zip(&sums).map(of).sum();
-    let distance = (!sites.is_empty()).then(|| total / sites.len() as f64);
+    survey(graph, sites, tally.as_mut(), set, config, &mut |_, of_sites| {
+        sums.iter_mut().zip(of_sites).for_each(|(sums, values)| sums.add_sample(values, &mut scratch, config.isa));
+    })?;
+    let distance = (!sites.is_empty()).then(|| mean_distance(&ReverseKl, sites, &sums));
     Ok(Assessment { distance, diversity: tally.map(Tally::diversity) })
+}
+
+/// Numbers for [`ChannelSums::add_sample`] to work in at any of `sites`.
+pub(super) fn scratch_for(sites: &[Site]) -> Vec<f32> {
+    vec![0.0; 2 * sites.iter().map(|site| site.stored.len()).max().unwrap_or(0)]
+}
+
+/// Distance of what was found at one site from what is stored there.
+pub(super) fn site_distance(loss: &dyn StatisticsLoss, site: &Site, sums: &ChannelSums) -> f64 {
+    loss.distance(&found(site, sums).collect::<Vec<_>>(), &site.stored).value
+}
+
+/// Mean of [`site_distance`] over all sites.
+pub(super) fn mean_distance(loss: &dyn StatisticsLoss, sites: &[Site], sums: &[ChannelSums]) -> f64 {
+    let total: f64 = sites.iter().zip(sums).map(|(site, sums)| site_distance(loss, site, sums)).sum();
+    total / sites.len().max(1) as f64
+}
+
+/// Runs `set`: `visit(sample, elements)` gets what each of `sites` holds, `tally` the scores.
+pub(super) fn survey(
+    graph: &Graph,
+    sites: &[Site],
+    mut tally: Option<&mut Tally>,
+    set: &CalibrationSet,
+    config: &execution::Config,
+    visit: &mut dyn FnMut(usize, &[&[f32]]),
+) -> Result<()> {
+    let mut values: Vec<ValueId> = sites.iter().map(|site| site.value).collect();
+    values.extend(tally.iter().flat_map(|tally| [tally.scores, tally.features]));
+    if values.is_empty() {
+        return Ok(());
+    }
+    observe(graph, &values, set, config, &mut |sample, elements| {
+        let (of_sites, of_scores) = elements.split_at(sites.len());
+        visit(sample, of_sites);
+        if let (Some(tally), [scores, features]) = (tally.as_deref_mut(), of_scores) {
+            tally.add(scores, features);
+        }
+    })
 }
 
 /// What the scores are a linear function of, or the scores.
@@ -99,16 +128,23 @@ fn features(graph: &Graph, scores: Scores) -> ValueId {
     linear.and_then(|node| node.input(0)).filter(|value| graph.constant(*value).is_none()).unwrap_or(scores.value)
 }
 
-struct Tally {
-    histogram: Vec<usize>,
+/// What a classifier takes images for.
+#[derive(Clone)]
+pub(super) struct Tally {
+    scores: ValueId,
+    features: ValueId,
+    /// Images of each class.
+    pub(super) histogram: Vec<usize>,
     /// Of the features of all images, each of length 1.
     sum: Vec<f64>,
 }
 
 impl Tally {
-    fn new(graph: &Graph, scores: Scores) -> Self {
-        let shape = graph.value(features(graph, scores)).shape.as_deref().and_then(known_shape);
-        Tally { histogram: vec![0; scores.classes], sum: vec![0.0; shape.map_or(0, |shape| shape.iter().product())] }
+    pub(super) fn new(graph: &Graph, scores: Scores) -> Self {
+        let features = features(graph, scores);
+        let shape = graph.value(features).shape.as_deref().and_then(known_shape);
+        let sum = vec![0.0; shape.map_or(0, |shape| shape.iter().product())];
+        Tally { scores: scores.value, features, histogram: vec![0; scores.classes], sum }
     }
 
     fn add(&mut self, scores: &[f32], features: &[f32]) {
@@ -119,28 +155,36 @@ impl Tally {
         self.sum.iter_mut().zip(features).for_each(|(sum, x)| *sum += f64::from(*x) / length);
     }
 
-    fn diversity(self) -> Diversity {
+    pub(super) fn diversity(self) -> Diversity {
         let images = self.histogram.iter().sum::<usize>().max(1) as f64;
-        let frequent = self.histogram.iter().filter(|count| **count > 0).map(|count| *count as f64 / images);
-        let entropy: f64 = frequent.map(|part| -part * part.ln()).sum();
-        let most = images.min(self.histogram.len() as f64).max(2.0).ln();
         let squares: f64 = self.sum.iter().map(|x| x * x).sum();
         Diversity {
             classes: self.histogram.len(),
             classes_found: self.histogram.iter().filter(|count| **count > 0).count(),
-            evenness: entropy / most,
+            evenness: evenness(&self.histogram),
             // Of all pairs of two different images; |Σ u|² counts each image with itself too.
             similarity: if images > 1.0 { (squares - images) / (images * (images - 1.0)) } else { 1.0 },
         }
     }
 }
 
+/// Entropy of a histogram over the greatest that so many images can have; 1 if all classes are equally frequent.
+pub fn evenness(histogram: &[usize]) -> f64 {
+    let images = histogram.iter().sum::<usize>().max(1) as f64;
+    let frequent = histogram.iter().filter(|count| **count > 0).map(|count| *count as f64 / images);
+    let entropy: f64 = frequent.map(|part| -part * part.ln()).sum();
+    entropy / images.min(histogram.len() as f64).max(2.0).ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::sketch::Sketch;
 
     fn tally(images: &[([f32; 3], [f32; 2])]) -> Diversity {
-        let mut tally = Tally { histogram: vec![0; 3], sum: vec![0.0; 2] };
+        let graph = Sketch::new(&[1, 3]).plain("y", "Softmax", "x").outputs("y");
+        let scores = Scores { value: graph.inputs[0], classes: 3 };
+        let mut tally = Tally { sum: vec![0.0; 2], ..Tally::new(&graph, scores) };
         images.iter().for_each(|(scores, features)| tally.add(scores, features));
         tally.diversity()
     }

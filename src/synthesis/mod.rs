@@ -17,6 +17,7 @@ pub mod method;
 pub mod moments;
 mod range_search;
 pub mod sibling;
+pub mod similarity;
 mod sites;
 pub mod source;
 pub mod sources;

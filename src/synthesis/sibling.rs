@@ -1,6 +1,7 @@
 //! A network that computes the same as another and still has the BatchNormalizations that the other has folded.
 
 use super::{Config, Synthesis, synthesize};
+use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::execution::{self, evaluate};
 use crate::graph::{Graph, ValueId};
@@ -65,9 +66,25 @@ impl Sibling {
     /// from each other on these images, as a part of the outputs.
     ///
     /// # Errors
-    /// If that is more than [`TOLERANCE`]: the two are not siblings.
+    /// As [`Sibling::check`].
     pub fn hand_over(&self, synthesis: &mut Synthesis, model: &Graph, config: &execution::Config) -> Result<f64> {
-        let probes = synthesis.set.slice(0..PROBES.min(synthesis.set.len()));
+        let distance = self.check(&synthesis.set, model, config)?;
+        let single = single_sample(model)?;
+        for (index, value) in single.inputs.iter().enumerate() {
+            let name = &single.value(*value).name;
+            synthesis.set.inputs[index].name.clone_from(name);
+            synthesis.inputs[index].name.clone_from(name);
+        }
+        synthesis.set.provenance.statistics_sha256 = Some(self.sha256.clone());
+        Ok(distance)
+    }
+
+    /// How far the outputs are from those of `model` on some images of `set`, as a part of the outputs.
+    ///
+    /// # Errors
+    /// If that is more than [`TOLERANCE`]: the two are not siblings.
+    pub fn check(&self, set: &CalibrationSet, model: &Graph, config: &execution::Config) -> Result<f64> {
+        let probes = set.slice(0..PROBES.min(set.len()));
         let (ours, theirs) =
             (evaluate(&self.graph, &self.graph.outputs, &probes, config)?, evaluate(model, &model.outputs, &probes, config)?);
         let mut distance = 0.0f64;
@@ -95,13 +112,6 @@ impl Sibling {
                 probes.len()
             )));
         }
-        let single = single_sample(model)?;
-        for (index, value) in single.inputs.iter().enumerate() {
-            let name = &single.value(*value).name;
-            synthesis.set.inputs[index].name.clone_from(name);
-            synthesis.inputs[index].name.clone_from(name);
-        }
-        synthesis.set.provenance.statistics_sha256 = Some(self.sha256.clone());
         Ok(distance)
     }
 }

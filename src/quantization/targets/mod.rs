@@ -30,7 +30,7 @@ mod tests {
     fn targets_have_unique_kebab_case_names_and_a_description() {
         for target in all() {
             assert!(target.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{}", target.name);
-            assert!(!target.description.is_empty());
+            assert!([target.description, target.runs_in, target.tested].iter().all(|text| !text.is_empty()), "{}", target.name);
             assert_eq!(all().iter().filter(|other| other.name == target.name).count(), 1);
             assert_eq!(find(target.name).as_ref(), Some(&target));
         }

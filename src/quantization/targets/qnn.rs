@@ -18,4 +18,6 @@ pub const QNN: Target = Target {
     fixed_shapes: true,
     timed_on: None,
     costs: None,
+    runs_in: "ONNX Runtime 1.18 with its QNN provider",
+    tested: "in ONNX Runtime 1.31.1 on a CPU; on no Qualcomm processor",
 };

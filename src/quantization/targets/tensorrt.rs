@@ -17,4 +17,6 @@ pub const TENSORRT: Target = Target {
     fixed_shapes: false,
     timed_on: None,
     costs: None,
+    runs_in: "TensorRT 10",
+    tested: "in ONNX Runtime 1.31.1 on a CPU; not in TensorRT",
 };

@@ -17,4 +17,6 @@ pub const TRACT: Target = Target {
     fixed_shapes: false,
     timed_on: None,
     costs: None,
+    runs_in: "tract 0.23",
+    tested: "in tract 0.23 and in ONNX Runtime 1.31.1",
 };

@@ -10,11 +10,12 @@ mod stretch;
 mod total_variation;
 
 use super::loss::{ImageLoss, OutputLoss, StatisticsLoss};
+pub use forward_kl::ForwardKl;
 pub use reverse_kl::ReverseKl;
 
 /// Losses on channel statistics; the first is the default.
 pub fn of_statistics() -> [&'static dyn StatisticsLoss; 4] {
-    [&ReverseKl, &forward_kl::ForwardKl, &squared::Squared, &norm::Norm]
+    [&ReverseKl, &ForwardKl, &squared::Squared, &norm::Norm]
 }
 
 /// Losses on pixels.
