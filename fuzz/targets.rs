@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use zeroq::calibration::{ExpectedInput, PictureShape, decode_picture, decode_set};
+use zeroq::calibration::{ExpectedInput, Framing, PictureForm, PictureShape, decode_picture, decode_set};
 use zeroq::limits::Limits;
 use zeroq::onnx::{from_bytes, to_bytes};
 use zeroq::passes::{prepare, simplify, single_sample};
@@ -30,9 +30,12 @@ pub fn data(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let (shape, bounds) = (vec![1, 3, 4, 4], vec![(0.0, 1.0)]);
     match (["npy", "npz", "safetensors"].get(usize::from(*kind)), PictureShape::of(&shape)) {
-        (None, Some(shape)) => drop(decode_picture(Cursor::new(bytes), shape, &bounds, &Limits::default())),
+        (None, Some(shape)) => {
+            let form = PictureForm { shape, bounds: &bounds, framing: &Framing::default() };
+            drop(decode_picture(Cursor::new(bytes), form, &Limits::default()));
+        }
         (kind, _) => {
-            let expected = ExpectedInput { name: "x".into(), shape, bounds: Some(bounds) };
+            let expected = ExpectedInput { name: "x".into(), shape, bounds: Some(bounds), framing: Framing::default() };
             let _ = decode_set(kind.copied().unwrap_or_default(), Cursor::new(bytes), &[expected], &Limits::default());
         }
     }

@@ -140,3 +140,70 @@ fn what_cannot_be_judged_ends_with_2() {
         assert!(text(&output.stderr).contains(says), "{arguments:?}: {}", text(&output.stderr));
     }
 }
+
+/// Folders of pictures of 16 × 20 for two classes, the first of which is the darker.
+fn write_classes(folder: &Path, names: [&str; 2]) {
+    for (class, name) in names.into_iter().enumerate() {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        for index in 0..3u8 {
+            let value = 100 * class as u8 + 20 * index;
+            let picture = image::GrayImage::from_fn(20, 16, |x, y| image::Luma([value.wrapping_add((x * y) as u8)]));
+            picture.save(folder.join(name).join(format!("{index}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn labelled_pictures_give_accuracies_and_a_limit() {
+    let pipeline = Pipeline::new();
+    write_classes(&pipeline.path().join("data"), ["3", "8"]);
+    let labelled = |more: &[&str]| {
+        let arguments = [&["compare", RESNET, "int8.onnx", "--data", "data", "--crop", "16", "--json"][..], more].concat();
+        pipeline.command(&arguments).output().unwrap()
+    };
+    let output = labelled(&["--max-top1-drop", "100"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+    let accuracy = &report["comparison"]["accuracy"];
+    assert_eq!((&accuracy["samples"], &accuracy["output"]), (&6.into(), &"scores".into()));
+    assert_eq!(report["verdicts"][0]["rule"], "max-top1-drop");
+    assert_eq!(labelled(&["--max-top1-drop", "-100"]).status.code(), Some(1));
+    fs::write(pipeline.path().join("classes.txt"), "3\nother\n").unwrap();
+    let unknown = labelled(&["--classes", "classes.txt"]);
+    assert!(unknown.status.code() == Some(2) && text(&unknown.stderr).contains("does not name the folders 8"), "{}", text(&unknown.stderr));
+    let uncropped = pipeline.command(&["compare", RESNET, "int8.onnx", "--data", "data", "--resize", "16"]).output().unwrap();
+    assert!(text(&uncropped.stderr).contains("is 16x20 after --resize and --crop"), "{}", text(&uncropped.stderr));
+    let alone = pipeline.command(&["compare", RESNET, "int8.onnx", "--crop", "16"]).output().unwrap();
+    assert!(alone.status.code() == Some(2) && text(&alone.stderr).contains("--data"), "{}", text(&alone.stderr));
+}
+
+/// A `.npz` member: a header and the bytes behind it.
+fn npy(descriptor: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let header = format!("{:<117}\n", format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': {shape}, }}"));
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), bytes].concat()
+}
+
+#[test]
+fn an_archive_with_labels_gives_accuracies_and_a_wrong_one_is_refused() {
+    let pipeline = Pipeline::new();
+    let write = |labels: &[i64]| {
+        let mut archive = zip::ZipWriter::new(fs::File::create(pipeline.path().join("data.npz")).unwrap());
+        let numbers: Vec<u8> = (0..3 * 256).flat_map(|i| (f32::from(i as u16 % 7) / 7.0).to_le_bytes()).collect();
+        let labels: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        let count = labels.len() / 8;
+        for (name, bytes) in [("x", npy("<f4", "(3, 1, 16, 16)", &numbers)), ("labels", npy("<i8", &format!("({count},)"), &labels))] {
+            archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut archive, &bytes).unwrap();
+        }
+        archive.finish().unwrap();
+        pipeline.command(&["compare", RESNET, "int8.onnx", "--data", "data.npz", "--max-top1-drop", "100"]).output().unwrap()
+    };
+    let fine = write(&[1, 2, 9]);
+    assert_eq!(fine.status.code(), Some(0), "{}", text(&fine.stderr));
+    assert!(text(&fine.stdout).contains("on 3 labelled samples"), "{}", text(&fine.stdout));
+    for (labels, says) in [(&[1, 2][..], "2 labels for 3 samples"), (&[1, 2, -1], "no class"), (&[1, 2, 10], "each class")] {
+        let output = write(labels);
+        assert_eq!(output.status.code(), Some(2), "{labels:?}");
+        assert!(text(&output.stderr).contains(says), "{labels:?}: {}", text(&output.stderr));
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
-use zeroq::calibration::{ExpectedInput, read_set};
+use zeroq::calibration::{ExpectedInput, Framing, read_set};
 use zeroq::limits::Limits;
 use zeroq::progress::Silent;
 
@@ -70,7 +70,7 @@ fn samples_of_a_large_file_do_not_stand_in_memory() {
     archive.write_all(&npy_header("False", COUNT)).unwrap();
     std::io::copy(&mut std::io::repeat(0).take(data), &mut archive).unwrap();
     archive.finish().unwrap();
-    let expected = [ExpectedInput { name: "x".into(), shape: vec![1, 3, 256, 256], bounds: None }];
+    let expected = [ExpectedInput { name: "x".into(), shape: vec![1, 3, 256, 256], bounds: None, framing: Framing::default() }];
     let Some(before) = zeroq::memory::peak() else { return };
     for name in ["rows.npy", "columns.npy", "x.safetensors", "x.npz"] {
         let set = read_set(&path(name), &expected, &Limits::default(), &Silent).unwrap();

@@ -22,6 +22,9 @@ pub enum Element {
     F64,
     /// A pixel 0..=255.
     U8,
+    /// A class, never a sample.
+    I32,
+    I64,
 }
 
 /// A file of arrays, none of which need be in memory.
@@ -63,8 +66,8 @@ impl Element {
         match self {
             Element::U8 => 1,
             Element::F16 => 2,
-            Element::F32 => 4,
-            Element::F64 => 8,
+            Element::F32 | Element::I32 => 4,
+            Element::F64 | Element::I64 => 8,
         }
     }
 
@@ -74,6 +77,8 @@ impl Element {
             Element::F16 => decode(bytes, big_endian, to, |bytes| f16::from_le_bytes(bytes).to_f32()),
             Element::F32 => decode(bytes, big_endian, to, f32::from_le_bytes),
             Element::F64 => decode(bytes, big_endian, to, |bytes| f64::from_le_bytes(bytes) as f32),
+            Element::I32 => decode(bytes, big_endian, to, |bytes| i32::from_le_bytes(bytes) as f32),
+            Element::I64 => decode(bytes, big_endian, to, |bytes| i64::from_le_bytes(bytes) as f32),
         }
     }
 }

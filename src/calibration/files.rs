@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::array::ArrayFile;
+use super::classes::class_folders;
 use super::fill::{ExpectedInput, fill};
+use super::labels::LABELS;
 use super::numpy::{Npy, Npz};
-use super::pictures::{PictureShape, list_pictures, read_pictures};
+use super::pictures::{PictureForm, PictureShape, list_pictures, read_pictures};
 use super::set::{CalibrationSet, Provenance, Samples};
 use super::tensor_file::TensorFile;
 use super::write::{Description, SET_FILE};
@@ -45,7 +47,7 @@ fn read_folder(folder: &Path, expected: &[ExpectedInput], limits: &Limits, progr
     let Some(bounds) = input.bounds.as_ref().filter(|bounds| [1, shape.channels].contains(&bounds.len())) else {
         return fail(format!("the value range of input `{}` is not known; give --input-range", input.name));
     };
-    let (pictures, others) = list_pictures(folder)?;
+    let (pictures, others) = pictures_of(folder)?;
     if others > 0 {
         progress.warn(&format!("{}: {others} entries that are no PNG or JPEG pictures are left out", folder.display()));
     }
@@ -53,9 +55,25 @@ fn read_folder(folder: &Path, expected: &[ExpectedInput], limits: &Limits, progr
     if bytes > limits.data_bytes {
         return fail(format!("its {} pictures have {bytes} bytes as samples, {}", pictures.len(), beyond("data-bytes", limits.data_bytes)));
     }
-    let elements = read_pictures(&pictures, shape, bounds, limits)?;
+    let form = PictureForm { shape, bounds, framing: &input.framing };
+    let elements = read_pictures(&pictures, form, limits)?;
     let samples = Samples { name: input.name.clone(), shape: input.shape.clone(), elements };
     Ok(CalibrationSet { inputs: vec![samples], provenance: from_files() })
+}
+
+/// The pictures of a folder, or of the folders of its classes, and how many other entries there are.
+fn pictures_of(folder: &Path) -> Result<(Vec<PathBuf>, usize)> {
+    let classes = class_folders(folder);
+    if classes.is_empty() {
+        return list_pictures(folder);
+    }
+    let (mut pictures, mut others) = (Vec::new(), 0);
+    for class in classes {
+        let (more, left_out) = list_pictures(&class)?;
+        pictures.extend(more);
+        others += left_out;
+    }
+    Ok((pictures, others))
 }
 
 fn from_files() -> Provenance {
@@ -116,9 +134,10 @@ fn open(path: &Path, limits: &Limits) -> Result<BufReader<File>> {
 fn match_inputs(file: &mut dyn ArrayFile, expected: &[ExpectedInput]) -> Result<Vec<Samples>, String> {
     let take = |input: &ExpectedInput| {
         let names: Vec<&str> = file.arrays().iter().map(|(name, _)| name.as_str()).collect();
-        // One array can only mean one input, whatever it is called.
-        let only = names.len() == 1 && expected.len() == 1;
-        let Some(at) = names.iter().position(|name| only || *name == input.name) else {
+        // One array beside labels can only mean one input, whatever it is called.
+        let data = names.iter().filter(|name| **name != LABELS).count();
+        let only = |name: &str| data == 1 && expected.len() == 1 && (name != LABELS || names.len() == 1);
+        let Some(at) = names.iter().position(|name| only(name) || *name == input.name) else {
             return Err(format!("has no array for input `{}`, only: {}", input.name, names.join(", ")));
         };
         fill(file, at, input).map_err(|reason| format!("input `{}`: {reason}", input.name))
@@ -128,6 +147,7 @@ fn match_inputs(file: &mut dyn ArrayFile, expected: &[ExpectedInput]) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::super::framing::Framing;
     use super::super::write::{Existing, write_set};
     use super::*;
     use crate::progress::Silent;
@@ -147,8 +167,12 @@ mod tests {
     }
 
     fn expected(set: &CalibrationSet) -> Vec<ExpectedInput> {
-        let input =
-            |input: &Samples| ExpectedInput { name: input.name.clone(), shape: input.shape.clone(), bounds: Some(vec![(-1.0, 1.0); 3]) };
+        let input = |input: &Samples| ExpectedInput {
+            name: input.name.clone(),
+            shape: input.shape.clone(),
+            bounds: Some(vec![(-1.0, 1.0); 3]),
+            framing: Framing::default(),
+        };
         set.inputs.iter().map(input).collect()
     }
 
@@ -196,7 +220,7 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit_and_names_the_file() {
         let place = tempfile::tempdir().unwrap();
-        let input = |shape: &[usize]| ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: None };
+        let input = |shape: &[usize]| ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: None, framing: Framing::default() };
         let file = place.path().join("data.npy");
         fs::write(
             &file,
@@ -214,7 +238,8 @@ mod tests {
         let pictures = place.path().join("pictures");
         fs::create_dir(&pictures).unwrap();
         fs::write(pictures.join("broken.png"), b"not a picture").unwrap();
-        let image = ExpectedInput { name: "x".into(), shape: vec![1, 3, 2, 2], bounds: Some(vec![(0.0, 1.0); 3]) };
+        let image =
+            ExpectedInput { name: "x".into(), shape: vec![1, 3, 2, 2], bounds: Some(vec![(0.0, 1.0); 3]), framing: Framing::default() };
         let error = read(&pictures, &[image]).unwrap_err().to_string();
         assert!(error.contains("broken.png"), "{error}");
     }

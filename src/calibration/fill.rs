@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::array::{Array, ArrayFile, Element, Numbers};
 use super::elements::{Elements, IN_MEMORY};
+use super::framing::Framing;
 use super::pictures::{Bounds, PictureShape, bounds_of};
 use super::set::Samples;
 use crate::memory;
@@ -19,6 +20,8 @@ pub struct ExpectedInput {
     pub shape: Vec<usize>,
     /// What pixels 0 and 255 become in each channel; `None` where that is not known: pictures are refused then.
     pub bounds: Option<Bounds>,
+    /// What is done to pictures first.
+    pub framing: Framing,
 }
 
 impl ExpectedInput {
@@ -51,6 +54,9 @@ fn count_samples(array: &Array, input: &ExpectedInput) -> Result<usize, String> 
     let Some(count) = samples_in(&array.shape, &input.shape) else {
         return Err(format!("samples of shape {:?} are wanted, but the array has {:?}", input.shape, array.shape));
     };
+    if matches!(array.element, Element::I32 | Element::I64) {
+        return Err("the array holds integers; save floats as the network takes them, or bytes for pixels".into());
+    }
     if array.size()?.0 > MAX_ELEMENTS {
         return Err("the array is too large".into());
     }
@@ -178,7 +184,7 @@ mod tests {
     fn bytes_are_pixels_in_either_layout() {
         let bounds = Some(vec![(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]);
         for (shape, want) in [([1, 3, 1, 2], [1.0, 0.0, 1.0, -1.0, 255.0, 0.0]), ([1, 2, 1, 3], [1.0, -1.0, 255.0, 0.0, 1.0, 0.0])] {
-            let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone() };
+            let input = ExpectedInput { name: "x".into(), shape: shape.to_vec(), bounds: bounds.clone(), framing: Framing::default() };
             let mut file = file(&shape, Element::U8, false, vec![255, 0, 255, 0, 255, 0]);
             assert_eq!(*fill(&mut file, 0, &input).unwrap().sample(0).unwrap(), want, "{shape:?}");
             assert!(fill(&mut file, 0, &ExpectedInput { bounds: None, ..input }).is_err());
@@ -197,7 +203,7 @@ mod tests {
         let mut rows: Vec<f32> = (0..48).map(|at| digits(at, sizes)).collect();
         rows.sort_by(f32::total_cmp);
         for sample in [&[1, 2, 3, 2][..], &[2, 2, 3, 2], &[2, 3, 2], &[4, 2, 3, 2]] {
-            let input = ExpectedInput { name: "x".into(), shape: sample.to_vec(), bounds: None };
+            let input = ExpectedInput { name: "x".into(), shape: sample.to_vec(), bounds: None, framing: Framing::default() };
             for in_memory in [0, 100, 1 << 20] {
                 let mut file = file(&sizes, Element::F32, true, bytes.clone());
                 let array = file.0[0].1.clone();

@@ -101,7 +101,9 @@ impl Framing {
         }
         if self.resize.is_some() || self.crop.is_some() {
             let (h, w) = (picture.height(), picture.width());
-            return Err(format!("is {h}x{w} after --resize and --crop, but the input takes {height}x{width}; --crop {height}x{width} keeps the middle"));
+            return Err(format!(
+                "is {h}x{w} after --resize and --crop, but the input takes {height}x{width}; --crop {height}x{width} keeps the middle"
+            ));
         }
         Ok(picture.resize_exact(width, height, FilterType::Triangle))
     }

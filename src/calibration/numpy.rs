@@ -147,6 +147,8 @@ fn element(descriptor: &str) -> Result<Element, String> {
         Some("f8") => Ok(Element::F64),
         Some("f2") => Ok(Element::F16),
         Some("u1") => Ok(Element::U8),
+        Some("i4") => Ok(Element::I32),
+        Some("i8") => Ok(Element::I64),
         Some(kind) if kind.starts_with('O') => Err("holds pickled objects, which are never read".into()),
         _ => Err(format!("elements of type `{descriptor}` are not supported; save float32, float64 or uint8")),
     }
@@ -195,7 +197,7 @@ mod tests {
         let cases = [
             ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "pickled"),
             ("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "structured"),
-            ("{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }", "not supported"),
+            ("{'descr': '<i2', 'fortran_order': False, 'shape': (1,), }", "not supported"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }", "shape asks"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), }", "too large"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", "malformed"),

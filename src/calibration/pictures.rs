@@ -5,11 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageError, ImageReader, ImageResult, Limits};
 use rayon::prelude::*;
 
 use super::elements::Elements;
+use super::framing::{ChannelOrder, Framing};
 use super::set::Samples;
 use crate::error::{Error, Result};
 use crate::limits;
@@ -58,6 +58,14 @@ impl PictureShape {
     }
 }
 
+/// How a picture becomes a sample.
+#[derive(Clone, Copy, Debug)]
+pub struct PictureForm<'a> {
+    pub shape: PictureShape,
+    pub bounds: &'a Bounds,
+    pub framing: &'a Framing,
+}
+
 /// The pictures of `folder` by name, and how many other entries it has.
 ///
 /// # Errors
@@ -86,10 +94,10 @@ fn is_picture(path: &Path) -> bool {
 ///
 /// # Errors
 /// Names the picture that cannot be decoded.
-pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds, limits: &limits::Limits) -> Result<Elements> {
-    let mut elements = Elements::zeros(shape.channels * shape.area(), pictures.len())?;
+pub fn read_pictures(pictures: &[PathBuf], form: PictureForm<'_>, limits: &limits::Limits) -> Result<Elements> {
+    let mut elements = Elements::zeros(form.shape.channels * form.shape.area(), pictures.len())?;
     for (group, paths) in pictures.chunks(AT_ONCE).enumerate() {
-        let decoded: Vec<Result<Vec<f32>>> = paths.par_iter().map(|path| read_picture(path, shape, bounds, limits)).collect();
+        let decoded: Vec<Result<Vec<f32>>> = paths.par_iter().map(|path| read_picture(path, form, limits)).collect();
         for (index, picture) in decoded.into_iter().enumerate() {
             elements.write(group * AT_ONCE + index, &picture?)?;
         }
@@ -97,21 +105,16 @@ pub fn read_pictures(pictures: &[PathBuf], shape: PictureShape, bounds: &Bounds,
     Ok(elements)
 }
 
-fn read_picture(path: &Path, shape: PictureShape, bounds: &Bounds, limits: &limits::Limits) -> Result<Vec<f32>> {
+fn read_picture(path: &Path, form: PictureForm<'_>, limits: &limits::Limits) -> Result<Vec<f32>> {
     let file = fs::File::open(path).map_err(|error| Error::file(path, error))?;
-    decode_picture(BufReader::new(file), shape, bounds, limits).map_err(|reason| Error::file(path, reason))
+    decode_picture(BufReader::new(file), form, limits).map_err(|reason| Error::file(path, reason))
 }
 
-/// A PNG or JPEG picture as one sample of `shape`.
+/// A PNG or JPEG picture as one sample.
 ///
 /// # Errors
-/// If it is none, or larger than `limits`.
-pub fn decode_picture(
-    mut file: impl BufRead + Seek,
-    shape: PictureShape,
-    bounds: &Bounds,
-    limits: &limits::Limits,
-) -> Result<Vec<f32>, String> {
+/// If it is none, larger than `limits`, or has another size than its framing is for.
+pub fn decode_picture(mut file: impl BufRead + Seek, form: PictureForm<'_>, limits: &limits::Limits) -> Result<Vec<f32>, String> {
     let text = |error: ImageError| error.to_string();
     let (width, height) = open(&mut file).and_then(ImageReader::into_dimensions).map_err(text)?;
     let pixels = u64::from(width) * u64::from(height);
@@ -122,7 +125,7 @@ pub fn decode_picture(
     let mut of_decoder = Limits::default();
     of_decoder.max_alloc = Some(limits.picture_pixels.saturating_mul(MAX_PIXEL));
     reader.limits(of_decoder);
-    Ok(to_sample(reader.decode().map_err(text)?, shape, bounds))
+    to_sample(reader.decode().map_err(text)?, form)
 }
 
 fn open<R: BufRead + Seek>(file: &mut R) -> ImageResult<ImageReader<&mut R>> {
@@ -130,18 +133,14 @@ fn open<R: BufRead + Seek>(file: &mut R) -> ImageResult<ImageReader<&mut R>> {
     Ok(ImageReader::new(file).with_guessed_format()?)
 }
 
-fn to_sample(picture: DynamicImage, shape: PictureShape, bounds: &Bounds) -> Vec<f32> {
-    let picture = fit(picture, shape);
-    let pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
-    normalize(&pixels, shape, bounds)
-}
-
-fn fit(picture: DynamicImage, shape: PictureShape) -> DynamicImage {
-    let (width, height) = (shape.width as u32, shape.height as u32);
-    if (picture.width(), picture.height()) == (width, height) {
-        return picture;
+fn to_sample(picture: DynamicImage, form: PictureForm<'_>) -> Result<Vec<f32>, String> {
+    let PictureForm { shape, bounds, framing } = form;
+    let picture = framing.apply(picture, shape)?;
+    let mut pixels = if shape.channels == 1 { picture.to_luma8().into_raw() } else { picture.to_rgb8().into_raw() };
+    if framing.order == ChannelOrder::Bgr {
+        pixels.chunks_exact_mut(shape.channels).for_each(<[u8]>::reverse);
     }
-    picture.resize_exact(width, height, FilterType::Triangle)
+    Ok(normalize(&pixels, shape, bounds))
 }
 
 /// `[H, W, C]` bytes to numbers in the layout of the input.

@@ -10,7 +10,7 @@ use super::method::MethodArguments;
 use crate::error::Error;
 use crate::kernels::Isa;
 use crate::limits::{self, Limits};
-use crate::synthesis::input_range::InputRange;
+use crate::synthesis::input_range::{InputRange, PixelRange};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
@@ -96,6 +96,13 @@ pub struct ImageArguments {
     /// or for each, as in --input-range=-124,27 [default: auto]
     #[arg(long, value_name = "RANGE", allow_hyphen_values = true, value_parser = InputRange::from_str)]
     pub input_range: Option<InputRange>,
+    /// Means of the channels that pixels 0..1 are freed of, as in --mean 0.485,0.456,0.406; with --std another way to say
+    /// --input-range
+    #[arg(hide_short_help = true, long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true, requires = "std", conflicts_with = "input_range", value_parser = channel_number)]
+    pub mean: Vec<f32>,
+    /// Standard deviations of the channels that pixels 0..1 are then divided by, as in --std 0.229,0.224,0.225
+    #[arg(hide_short_help = true, long, value_name = "NUMBERS", value_delimiter = ',', requires = "mean", value_parser = channel_number)]
+    pub std: Vec<f32>,
     /// Shape of an input whose sizes the model leaves open, as in --shape input=1x3x224x224; may be repeated
     #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = InputShape::from_str)]
     pub shapes: Vec<InputShape>,
@@ -135,6 +142,19 @@ impl ImageArguments {
         }
     }
 
+    /// With the range that `--mean` and `--std` say, if they do.
+    ///
+    /// # Errors
+    /// If they say none.
+    pub fn with_range(mut self) -> Result<ImageArguments, Error> {
+        if !self.mean.is_empty() {
+            let range =
+                PixelRange::normalized(&self.mean, &self.std).map_err(|reason| Error::Usage(format!("--mean and --std: {reason}")))?;
+            self.input_range = Some(InputRange::Given(range));
+        }
+        Ok(self)
+    }
+
     /// What is not said here is as `recipe` says.
     pub fn or(&self, recipe: &ImageArguments) -> ImageArguments {
         let shapes = if self.shapes.is_empty() { &recipe.shapes } else { &self.shapes };
@@ -142,6 +162,8 @@ impl ImageArguments {
             recipe: self.recipe.clone(),
             stats_from: self.stats_from.clone(),
             input_range: self.input_range.clone().or_else(|| recipe.input_range.clone()),
+            mean: Vec::new(),
+            std: Vec::new(),
             shapes: shapes.clone(),
             images: self.images.or(recipe.images),
             steps: self.steps.or(recipe.steps),
@@ -166,6 +188,10 @@ pub fn number_parser(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, Stri
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {least} to {most}")),
     }
+}
+
+fn channel_number(text: &str) -> Result<f32, String> {
+    text.trim().parse::<f32>().ok().filter(|number| number.is_finite()).ok_or("expected a number for each channel".into())
 }
 
 /// A clap parser of the names of `all`.

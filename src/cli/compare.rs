@@ -8,9 +8,11 @@ use super::arguments::{ImageArguments, choice_parser};
 use super::formats::{Format, FormatFile, annotations};
 use super::gate::GateArguments;
 use super::output::{check_output, print, write_file};
+use super::pictures::PictureArguments;
 use super::synthesize::SynthesizeRequest;
 use super::terminal::print_line;
 use super::{Context, Outcome, work};
+use crate::calibration::Framing;
 use crate::error::{Error, Result};
 use crate::evaluation::CompareReport;
 use crate::progress::Progress;
@@ -37,6 +39,10 @@ pub struct CompareArguments {
     /// or .npz; an array `labels` in a .npz names the classes
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Names of the classes in the order of the scores, one a line, where --data has a folder for each [default: the names of
+    /// the folders, sorted; numbers are taken as such]
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub classes: Option<PathBuf>,
     /// Compare values within the networks too, where the names are the same in both
     #[arg(long)]
     pub layers: bool,
@@ -53,6 +59,8 @@ pub struct CompareArguments {
     pub gate: GateArguments,
     #[command(flatten)]
     pub images: ImageArguments,
+    #[command(flatten)]
+    pub pictures: PictureArguments,
 }
 
 /// What to compare, and on what.
@@ -62,6 +70,8 @@ pub struct CompareRequest {
     pub reference: SynthesizeRequest,
     pub candidate: PathBuf,
     pub data: Option<PathBuf>,
+    pub classes: Option<PathBuf>,
+    pub framing: Framing,
     pub layers: bool,
     pub gate: GateArguments,
 }
@@ -71,6 +81,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
     work::check_model(reference)?;
     work::check_model(candidate)?;
     images.refuse_beside("--data", data.as_deref())?;
+    arguments.pictures.refuse_without("--data", data.as_deref())?;
     gate.check()?;
     let format = format(arguments, context)?;
     let inputs: Vec<&Path> =
@@ -80,6 +91,8 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
         reference: SynthesizeRequest::new(reference, images, context)?,
         candidate: candidate.clone(),
         data: data.clone(),
+        classes: arguments.classes.clone(),
+        framing: arguments.pictures.framing(),
         layers: arguments.layers || gate.min_layer_sqnr.is_some(),
         gate: gate.clone(),
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::work::range_names;
-use crate::calibration::{Bounds, ExpectedInput, SET_FILE};
+use crate::calibration::{Bounds, ExpectedInput, Framing, SET_FILE};
 use crate::error::Result;
 use crate::execution::Config;
 use crate::graph::{Graph, ValueId, known_shape};
@@ -22,6 +22,7 @@ pub fn expected_inputs(
     model: &Model,
     path: &Path,
     range: &InputRange,
+    framing: &Framing,
     execution: Config,
     progress: &dyn Progress,
 ) -> Result<Vec<ExpectedInput>> {
@@ -36,7 +37,7 @@ pub fn expected_inputs(
     let expect = |(id, bounds): (&ValueId, Option<Bounds>)| {
         let value = graph.value(*id);
         let shape = value.shape.as_deref().and_then(known_shape).unwrap_or_default();
-        ExpectedInput { name: value.name.clone(), shape, bounds }
+        ExpectedInput { name: value.name.clone(), shape, bounds, framing: framing.clone() }
     };
     Ok(graph.inputs.iter().zip(found).map(expect).collect())
 }

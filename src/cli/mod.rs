@@ -18,6 +18,7 @@ mod man;
 mod method;
 mod mixed;
 mod output;
+mod pictures;
 mod plot;
 mod quantize;
 mod recipe;

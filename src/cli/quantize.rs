@@ -12,10 +12,11 @@ use super::corrections::CorrectionArguments;
 use super::describe::describe_report;
 use super::mixed::MixedArguments;
 use super::output::{check_output, print, print_json, to_json, write_file, write_model};
+use super::pictures::PictureArguments;
 use super::resume::ResumeArguments;
 use super::tuning::TuningArguments;
 use super::{Context, Outcome, recipe, work};
-use crate::calibration::{RangeSource, observers};
+use crate::calibration::{Framing, RangeSource, observers};
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
 use crate::evaluation::FileReport;
@@ -174,6 +175,8 @@ pub struct QuantizeArguments {
     #[command(flatten)]
     pub images: ImageArguments,
     #[command(flatten)]
+    pub pictures: PictureArguments,
+    #[command(flatten)]
     pub tuning: TuningArguments,
     #[command(flatten)]
     pub corrections: CorrectionArguments,
@@ -197,6 +200,7 @@ pub struct QuantizeRequest {
     pub calibration: Option<PathBuf>,
     pub stats_from: Option<PathBuf>,
     pub input_range: InputRange,
+    pub framing: Framing,
     pub shapes: Vec<InputShape>,
     pub images: Option<usize>,
     pub steps: Option<usize>,
@@ -263,6 +267,7 @@ impl QuantizeArguments {
             calibration: self.calibration.clone(),
             stats_from: images.stats_from,
             input_range: images.input_range.unwrap_or_default(),
+            framing: self.pictures.framing(),
             shapes: images.shapes,
             images: images.images,
             steps: images.steps,
@@ -326,6 +331,7 @@ impl QuantizeArguments {
         }
         self.mixed.check(self.precision)?;
         self.images.refuse_beside("--calibration", self.calibration.as_deref())?;
+        self.pictures.refuse_without("--calibration", self.calibration.as_deref())?;
         let inputs = [Some(self.model.as_path()), self.calibration.as_deref(), self.images.stats_from.as_deref()];
         let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
         check_output(&self.output, &inputs, self.force)?;

@@ -46,8 +46,8 @@ pub fn listing() -> String {
 pub fn complete(images: &ImageArguments) -> Result<(ImageArguments, String)> {
     let asked = images.recipe.as_deref().unwrap_or(RECIPES[0].0);
     let (name, text) = read(asked)?;
-    let recipe = parse(&name, &text)?;
-    let completed = images.or(&recipe);
+    let recipe = parse(&name, &text)?.with_range()?;
+    let completed = images.clone().with_range()?.or(&recipe);
     let changed = completed.method != recipe.method;
     Ok((completed, if changed { format!("{name}, changed") } else { name }))
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::arguments::ImageArguments;
 use super::output::{check_output, print, print_json, write_file};
+use super::pictures::PictureArguments;
 use super::plot::plot;
 use super::quantize::{Precision, QuantizeRequest, observer_names, target_names};
 use super::text::{bytes, escape_name, plural};
@@ -60,11 +61,14 @@ pub struct SensitivityArguments {
     pub exclude: Vec<String>,
     #[command(flatten)]
     pub images: ImageArguments,
+    #[command(flatten)]
+    pub pictures: PictureArguments,
 }
 
 impl SensitivityArguments {
     fn request(&self, context: &Context) -> Result<QuantizeRequest> {
         self.images.refuse_beside("--calibration", self.calibration.as_deref())?;
+        self.pictures.refuse_without("--calibration", self.calibration.as_deref())?;
         let (images, recipe) = recipe::complete(&self.images)?;
         Ok(QuantizeRequest {
             method: images.method.method(recipe)?,
@@ -79,6 +83,7 @@ impl SensitivityArguments {
             corrections: Corrections { absorb_bias: false, rounding: Rounding::Nearest, bias: BiasCorrection::None },
             calibration: self.calibration.clone(),
             input_range: images.input_range.unwrap_or_default(),
+            framing: self.pictures.framing(),
             shapes: images.shapes,
             images: images.images,
             steps: images.steps,

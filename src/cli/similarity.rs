@@ -9,6 +9,7 @@ use clap::Args;
 use super::arguments::{InputShape, count_parser};
 use super::data::expected_inputs;
 use super::output::{print, print_json};
+use super::pictures::PictureArguments;
 use super::text::{escape_name, plural};
 use super::{Context, Outcome, work};
 use crate::calibration::{CalibrationSet, ExpectedInput, SET_FILE, class_folders, read_set};
@@ -60,6 +61,8 @@ pub struct SimilarityArguments {
     /// or for each
     #[arg(long, value_name = "RANGE", default_value = "auto", allow_hyphen_values = true, value_parser = InputRange::from_str)]
     pub input_range: InputRange,
+    #[command(flatten)]
+    pub pictures: PictureArguments,
     /// Shape of an input whose sizes the model leaves open, as in --shape input=1x3x224x224; may be repeated
     #[arg(long = "shape", value_name = "NAME=SIZES", value_parser = InputShape::from_str)]
     pub shapes: Vec<InputShape>,
@@ -131,7 +134,14 @@ impl<'a> Judge<'a> {
             }
         };
         let yardstick = Yardstick::new(&model.graph, context.execution, progress)?;
-        let expected = expected_inputs(&model, arguments.pictures(), &arguments.input_range, context.execution, progress)?;
+        let expected = expected_inputs(
+            &model,
+            arguments.pictures(),
+            &arguments.input_range,
+            &arguments.pictures.framing(),
+            context.execution,
+            progress,
+        )?;
         Ok(Judge { arguments, context, model: report, statistics_from, yardstick, expected, unchecked })
     }
 

@@ -17,8 +17,23 @@ impl PixelRange {
     /// (x / 255 − mean) / std with the statistics of ImageNet.
     pub fn imagenet() -> Self {
         let (mean, std) = ([0.485f32, 0.456, 0.406], [0.229f32, 0.224, 0.225]);
-        let channels = mean.iter().zip(std).map(|(mean, std)| ((0.0 - mean) / std, (1.0 - mean) / std));
-        PixelRange { name: "imagenet".to_string(), channels: channels.collect() }
+        PixelRange { name: "imagenet".to_string(), channels: normalized(&mean, &std) }
+    }
+
+    /// (x / 255 − mean) / std, with a mean and a deviation for each channel.
+    ///
+    /// # Errors
+    /// If there are not as many of both, or a deviation is not above 0.
+    pub fn normalized(mean: &[f32], std: &[f32]) -> Result<Self, String> {
+        if mean.len() != std.len() {
+            return Err(format!("{} means and {} deviations; one of each is needed for each channel", mean.len(), std.len()));
+        }
+        let channels = normalized(mean, std);
+        if !channels.iter().all(|(low, high)| low.is_finite() && high.is_finite() && low < high) {
+            return Err("deviations must be above 0".to_string());
+        }
+        let name = channels.iter().map(|(low, high)| format!("{low},{high}")).collect::<Vec<_>>().join(",");
+        Ok(PixelRange { name, channels })
     }
 
     /// The named ranges: unit, signed, byte, imagenet.
@@ -84,6 +99,10 @@ impl FromStr for InputRange {
     }
 }
 
+fn normalized(mean: &[f32], std: &[f32]) -> Vec<(f32, f32)> {
+    mean.iter().zip(std).map(|(mean, std)| ((0.0 - mean) / std, (1.0 - mean) / std)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +115,16 @@ mod tests {
         assert_eq!(range.channels, [(-124.0, 27.0)]);
         for bad in ["", "1", "2,1", "nan,1", "1,2,3", "half"] {
             assert!(bad.parse::<InputRange>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn means_and_deviations_say_a_range() {
+        let range = PixelRange::normalized(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).unwrap();
+        assert_eq!(range.channels, PixelRange::imagenet().channels);
+        assert_eq!(range.name.parse(), Ok(InputRange::Given(range.clone())));
+        for (mean, std) in [(&[0.5][..], &[][..]), (&[0.5], &[0.0]), (&[0.5], &[-1.0]), (&[0.5, 0.5], &[1.0])] {
+            assert!(PixelRange::normalized(mean, std).is_err());
         }
     }
 
