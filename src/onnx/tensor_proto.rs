@@ -26,11 +26,13 @@ macro_rules! whole_bytes {
     ($($rust:ty)*) => {$(
         impl RawElement for $rust {
             fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
-                let chunks = bytes.chunks_exact(size_of::<$rust>()).take(count);
-                chunks.filter_map(|chunk| Some(<$rust>::from_le_bytes(chunk.try_into().ok()?))).collect()
+                // As many as there are, so that no room is left over.
+                bytes.as_chunks().0.iter().take(count).map(|chunk| <$rust>::from_le_bytes(*chunk)).collect()
             }
             fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8> {
-                elements.flat_map(|element| element.to_le_bytes()).collect()
+                let mut bytes = Vec::with_capacity(elements.size_hint().0 * size_of::<$rust>());
+                elements.for_each(|element| bytes.extend(element.to_le_bytes()));
+                bytes
             }
         }
     )*};

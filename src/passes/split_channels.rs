@@ -62,14 +62,20 @@ fn is_depthwise(graph: &Graph, node: &Node, channels: usize) -> bool {
     channels > 1 && node.is::<Conv>().is_some_and(|conv| conv.group == channels) && outputs == Some(channels)
 }
 
-/// Makes every channel of `strand` `copies` times, one beside the other; what reads them takes their mean.
+/// Makes every channel of each strand as many times as stands beside it, one beside the other; what reads them takes their mean.
 ///
 /// Before: `y = W₂ · f(W₁ · x + b)`. After: `y = [W₂/k … W₂/k] · f([W₁ … W₁] · x + [b … b])`.
 /// Paper: Zhao et al. 2019 (Outlier channel splitting), arXiv:1901.09504, section 3.2.
 ///
 /// # Errors
 /// If the graph is not sound afterwards.
-pub fn split_channels(graph: &mut Graph, strand: &Strand, copies: usize) -> Result<()> {
+pub fn split_channels<'a>(graph: &mut Graph, strands: impl IntoIterator<Item = (&'a Strand, usize)>) -> Result<()> {
+    strands.into_iter().for_each(|(strand, copies)| split_strand(graph, strand, copies));
+    super::infer_shapes(graph)?;
+    check(graph)
+}
+
+fn split_strand(graph: &mut Graph, strand: &Strand, copies: usize) {
     let depthwise: HashSet<NodeId> = strand.seams.iter().skip(1).map(|seam| seam.producer).collect();
     for seam in &strand.seams {
         let producer = graph.node(seam.producer).clone();
@@ -84,8 +90,6 @@ pub fn split_channels(graph: &mut Graph, strand: &Strand, copies: usize) -> Resu
             repeat(graph, weight, 1, copies, 1.0 / copies as f32);
         }
     }
-    super::infer_shapes(graph)?;
-    check(graph)
 }
 
 /// `copies` of each slice along `axis`, one behind the other, times `factor`.
@@ -117,7 +121,7 @@ mod tests {
         assert_eq!(lengths, [(2, 4), (1, 6)]);
         for copies in [2, 3] {
             let mut after = before.clone();
-            split_channels(&mut after, &strands[0], copies).unwrap();
+            split_channels(&mut after, [(&strands[0], copies)]).unwrap();
             assert_same_function(&before, &after);
             let channels = |name: &str| after.value(after.find_value(name).unwrap()).shape.as_ref().unwrap()[1].known();
             assert_eq!([channels("r"), channels("s"), channels("c")], [Some(4 * copies), Some(4 * copies), Some(6)]);

@@ -28,8 +28,8 @@ pub(super) fn fill_narrow_layers(prepared: &mut Prepared, assignment: &Assignmen
     if strands.is_empty() {
         return Ok(());
     }
+    split_channels(&mut prepared.teacher, strands.iter().map(|strand| (strand, copies(strand))))?;
     for strand in &strands {
-        split_channels(&mut prepared.teacher, strand, copies(strand))?;
         strand.seams.iter().for_each(|seam| prepared.moments.repeat(seam.made, copies(strand)));
     }
     let plan = assignment.plan(&prepared.teacher, &config.target, &config.exclude)?;

@@ -9,13 +9,12 @@ mod fusion;
 mod memory;
 mod moves;
 mod plan;
+mod shared;
 mod slots;
 mod statistics;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-
-use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
@@ -24,7 +23,7 @@ use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
 pub use compile::in_memory_order;
-use memory::{FEW, Taken, Workspace, few_or_many, prepare, put_back, take, with_inputs};
+use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
 pub use statistics::ChannelSums;
 
@@ -125,8 +124,7 @@ impl Tape {
     /// Every node that cannot be computed, all at once; or too little memory for one sample.
     pub fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
         let mut tape = compile::compile(graph, request)?;
-        tape.prepare(|_| true);
-        tape.release();
+        tape.share();
         crate::memory::require(tape.lane_bytes(), "the activations of one sample")?;
         let first = tape.new_workspace();
         tape.put_workspace(first);
@@ -161,41 +159,7 @@ impl Tape {
 
     /// Takes new elements of parameters into account.
     pub fn refresh(&mut self) {
-        self.prepare(|step| step.changes);
-    }
-
-    /// Computes what all samples share and lets the kernels prepare for it, as far as `which` says.
-    fn prepare(&mut self, which: impl Fn(&Step) -> bool + Sync) {
-        let mut scratch = vec![0.0; self.scratch];
-        for step in self.shared_steps.iter_mut().filter(|step| which(step)) {
-            let mut output = std::mem::take(&mut self.shared[step.output]);
-            prepare(step, &self.shared);
-            with_inputs(&step.inputs, &[], &self.shared, |inputs| step.kernel.forward(inputs, &mut output, &mut scratch));
-            self.shared[step.output] = output;
-        }
-        let shared = &self.shared;
-        self.steps.par_iter_mut().filter(|step| which(step)).for_each(|step| prepare(step, shared));
-    }
-
-    /// Frees shared values that nobody reads any more.
-    fn release(&mut self) {
-        let mut read = vec![false; self.shared.len()];
-        let mut mark = |reference: Option<&Reference>| {
-            if let Some(Reference::Shared(index)) = reference {
-                read[*index] = true;
-            }
-        };
-        self.readable.values().for_each(|(reference, _)| mark(Some(reference)));
-        for step in &self.steps {
-            step.inputs.iter().enumerate().filter(|(index, _)| !step.kernel.keeps_copy(*index)).for_each(|(_, input)| mark(input.as_ref()));
-        }
-        for step in self.shared_steps.iter().filter(|step| step.changes) {
-            step.inputs.iter().for_each(|input| mark(input.as_ref()));
-            mark(Some(&Reference::Shared(step.output)));
-        }
-        let parameters = self.parameters.values().map(|(index, _)| index);
-        parameters.chain(&self.shared_with_gradient).for_each(|index| mark(Some(&Reference::Shared(*index))));
-        self.shared.iter_mut().zip(read).filter(|(_, read)| !read).for_each(|(elements, _)| *elements = Vec::new());
+        self.share_changes();
     }
 
     /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
