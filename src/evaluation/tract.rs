@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const NAME: &str = "tract 0.23";
 
 /// tract takes time that grows with the square of the nodes.
-const MOST_NODES: usize = 2_500;
+const MOST_NODES: usize = 1_500;
 
 pub struct Tract {
     plan: Arc<TypedSimplePlan>,

@@ -1,5 +1,8 @@
 //! Which buffers can share memory: values whose lifetimes do not overlap take the same slot.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
 /// A buffer of `len` elements that is in use from time `born` to time `last`, both included.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
@@ -35,21 +38,40 @@ impl Slots {
 /// Slot of each buffer, and the length of each slot.
 fn assign_slots(buffers: &[Lifetime]) -> (Vec<usize>, Vec<usize>) {
     let mut by_birth: Vec<usize> = (0..buffers.len()).collect();
-    by_birth.sort_by_key(|index| (buffers[*index].born, std::cmp::Reverse(buffers[*index].len), *index));
+    by_birth.sort_by_key(|index| (buffers[*index].born, Reverse(buffers[*index].len), *index));
     let mut slot_of = vec![0; buffers.len()];
-    let mut slots: Vec<(usize, usize)> = Vec::new();
+    let mut sizes: Vec<usize> = Vec::new();
+    // Slots that are free, by size; slots that are not, by the time from which on they are.
+    let (mut free, mut busy) = (BTreeSet::new(), BinaryHeap::new());
     for index in by_birth {
         let Lifetime { len, born, last } = buffers[index];
-        let free = slots.iter().enumerate().filter(|(_, (_, busy_until))| *busy_until < born + 1);
-        let best = free.min_by_key(|(slot, (size, _))| (size.abs_diff(len), *slot)).map(|(slot, _)| slot);
-        let slot = best.unwrap_or_else(|| {
-            slots.push((0, 0));
-            slots.len() - 1
-        });
-        slots[slot] = (slots[slot].0.max(len), last + 1);
+        while busy.peek().is_some_and(|Reverse((until, _))| *until <= born)
+            && let Some(Reverse((_, slot))) = busy.pop()
+        {
+            free.insert((sizes[slot], slot));
+        }
+        let slot = match nearest(&free, len) {
+            Some(best) => {
+                free.remove(&best);
+                best.1
+            }
+            None => {
+                sizes.push(0);
+                sizes.len() - 1
+            }
+        };
+        sizes[slot] = sizes[slot].max(len);
+        busy.push(Reverse((last + 1, slot)));
         slot_of[index] = slot;
     }
-    (slot_of, slots.into_iter().map(|(size, _)| size).collect())
+    (slot_of, sizes)
+}
+
+/// Of `(size, slot)` the one whose size is nearest to `len`, and of those the first slot.
+fn nearest(free: &BTreeSet<(usize, usize)>, len: usize) -> Option<(usize, usize)> {
+    let above = free.range((len, 0)..).next();
+    let below = free.range(..(len, 0)).next_back().and_then(|(size, _)| free.range((*size, 0)..).next());
+    above.into_iter().chain(below).min_by_key(|(size, slot)| (size.abs_diff(len), *slot)).copied()
 }
 
 #[cfg(test)]
@@ -68,5 +90,14 @@ mod tests {
             }
         }
         assert!(sizes.len() < buffers.len());
+    }
+
+    #[test]
+    fn the_free_slot_of_the_nearest_size_is_taken() {
+        let free = BTreeSet::from([(2, 7), (2, 3), (6, 5), (6, 1), (10, 0)]);
+        for (len, wanted) in [(0, (2, 3)), (2, (2, 3)), (3, (2, 3)), (4, (6, 1)), (5, (6, 1)), (8, (10, 0)), (99, (10, 0))] {
+            assert_eq!(nearest(&free, len), Some(wanted), "{len}");
+        }
+        assert_eq!(nearest(&BTreeSet::new(), 1), None);
     }
 }
