@@ -11,7 +11,7 @@ use super::output::{check_output, print, write_file};
 use super::pictures::PictureArguments;
 use super::synthesize::SynthesizeRequest;
 use super::terminal::print_line;
-use super::{Context, Outcome, work};
+use super::{Context, Outcome, comparison, work};
 use crate::calibration::Framing;
 use crate::error::{Error, Result};
 use crate::evaluation::CompareReport;
@@ -96,7 +96,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
         layers: arguments.layers || gate.min_layer_sqnr.is_some(),
         gate: gate.clone(),
     };
-    let report = work::compare(&request, &context.terminal)?;
+    let report = comparison::compare(&request, &context.terminal)?;
     tell(&report, format, arguments, context)?;
     Ok(if report.passed || gate.exit_zero { Outcome::Done } else { Outcome::ThresholdMissed })
 }

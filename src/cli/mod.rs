@@ -5,6 +5,7 @@ mod arguments;
 mod bench;
 mod check;
 mod compare;
+mod comparison;
 mod completions;
 mod corrections;
 mod crash;
