@@ -12,7 +12,9 @@ use super::text::{escape_name, plural, shape};
 use super::{Context, Outcome, work};
 use crate::calibration::{CalibrationSet, Provenance, Samples};
 use crate::error::{Error, Result};
-use crate::evaluation::{Bench, BenchRatio, BenchReport, Cost, Plan, SCHEMA, Stopwatch, Subject, BenchVerdict, bench, require_onnx_runtime};
+use crate::evaluation::{
+    Bench, BenchRatio, BenchReport, BenchVerdict, Cost, Plan, SCHEMA, Stopwatch, Subject, bench, require_onnx_runtime,
+};
 use crate::graph::{Graph, ValueId};
 use crate::memory;
 use crate::onnx::Model;
