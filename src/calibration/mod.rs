@@ -31,6 +31,6 @@ pub use fill::ExpectedInput;
 pub use magnitudes::magnitudes;
 pub use moments::{Moments, Normal};
 pub use patches::{Patches, patches};
-pub use pictures::{Bounds, PictureShape, decode_picture};
+pub use pictures::{Bounds, PictureShape, decode_picture, encode_small_picture};
 pub use set::{CalibrationSet, Provenance, Samples};
 pub use write::{Existing, SET_FILE, check_folder, write_set};
