@@ -57,7 +57,7 @@ pub fn convert_to_float16(
         kernels: Vec::new(),
         trials: Vec::new(),
         distillation: None,
-        set: seen,
+        samples: set,
         held_out,
         inputs,
         assessment,

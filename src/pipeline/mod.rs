@@ -114,9 +114,9 @@ pub struct Quantized {
     /// What was measured to decide that.
     pub trials: Vec<evaluation::Trial>,
     pub distillation: Option<distillation::Summary>,
-    /// Samples that it was made on.
-    pub set: CalibrationSet,
-    /// Samples that neither calibration nor distillation has seen.
+    /// All samples.
+    pub samples: CalibrationSet,
+    /// Those that neither calibration nor distillation has seen.
     pub held_out: CalibrationSet,
     pub inputs: Vec<Input>,
     /// What the original says of all samples.
@@ -158,8 +158,8 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let decisions =
         Decisions { chosen, raised: check.iter().flat_map(|check| &check.raised).flat_map(|raise| raise.nodes.clone()).collect() };
     let (model, kernels) = write(model, trial, &prepared.set.provenance, decisions, config, progress)?;
-    let Prepared { set, held_out, inputs, assessment, .. } = prepared;
-    Ok(Quantized { model, kernels, trials, distillation, set, held_out, inputs, assessment, check, mixed, profile, ranges })
+    let Prepared { samples, held_out, inputs, assessment, .. } = prepared;
+    Ok(Quantized { model, kernels, trials, distillation, samples, held_out, inputs, assessment, check, mixed, profile, ranges })
 }
 
 fn measured_cut(
