@@ -21,6 +21,7 @@ mod output;
 mod plot;
 mod quantize;
 mod recipe;
+mod report;
 mod resume;
 mod sensitivity;
 mod signals;
