@@ -75,7 +75,7 @@ impl Histogram {
         f64::from(self.width)
     }
 
-    /// The same values in at most [`CONDENSED`] bins between the smallest and the largest.
+    /// The same values in few bins of equal width between the smallest and the largest.
     pub fn condense(&self) -> Distribution {
         let (low, high) = self.range();
         let width = (f64::from(high) - f64::from(low)).max(f64::MIN_POSITIVE) / CONDENSED as f64;

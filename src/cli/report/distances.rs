@@ -75,7 +75,7 @@ fn start_of(work: &Quantized, config: &Config) -> Result<Result<CalibrationSet>,
         return Err("the images were not matched to statistics");
     }
     if method.source.name != sources::all()[0].name {
-        return Err("the images were not made from others");
+        return Err("a generator made the images, which has none to begin with");
     }
     let samples = first_samples(&work.inputs, method.start, config.seed, work.samples.len());
     Ok(samples.map(|inputs| CalibrationSet { inputs, provenance: work.samples.provenance.clone() }))
