@@ -167,6 +167,10 @@ impl Progress for Resumable<'_> {
         self.inner.step(detail);
     }
 
+    fn loss(&self, loss: f64) {
+        self.inner.loss(loss);
+    }
+
     fn end(&self) {
         self.inner.end();
     }

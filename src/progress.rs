@@ -11,6 +11,8 @@ pub trait Progress: Sync {
     fn begin(&self, _stage: &str, _steps: usize) {}
     /// One step of the current stage is done; `detail` is short, for example `loss 0.031`.
     fn step(&self, _detail: &str) {}
+    /// The loss that the step under way found.
+    fn loss(&self, _loss: f64) {}
     /// The current stage is over.
     fn end(&self) {}
     /// Something was not done, or was done otherwise than asked: the user must hear of it.

@@ -173,6 +173,7 @@ fn an_existing_output_is_not_replaced() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("m.onnx"), noise(64)).unwrap();
     fs::write(place.path().join("q.onnx"), "precious").unwrap();
+    fs::write(place.path().join("q.json"), "precious").unwrap();
     fs::create_dir(place.path().join("images")).unwrap();
     fs::write(place.path().join("images/photo.jpg"), "precious").unwrap();
     for (arguments, says) in [
@@ -181,7 +182,8 @@ fn an_existing_output_is_not_replaced() {
         (&["quantize", "m.onnx", "-o", "./m.onnx", "--force"], "is an input"),
         (&["quantize", "m.onnx", "-o", "images"], "is a folder"),
         (&["quantize", "m.onnx", "-o", "no/such/folder/q.onnx"], "no such folder"),
-        (&["quantize", "m.onnx", "-o", "new.onnx", "--report", "q.onnx"], "--force"),
+        (&["quantize", "m.onnx", "-o", "new.onnx", "--report", "q.json"], "--force"),
+        (&["quantize", "m.onnx", "-o", "new.onnx", "--report", "new.txt"], ".html"),
         (&["quantize", "m.onnx", "-o", "new.onnx", "--report", "new.onnx"], "the same file"),
         (&["synthesize", "m.onnx", "-o", "images"], "--force"),
         (&["synthesize", "m.onnx", "-o", "images", "--force"], "photo.jpg"),
@@ -193,7 +195,7 @@ fn an_existing_output_is_not_replaced() {
     }
     assert_eq!(fs::read(place.path().join("q.onnx")).unwrap(), b"precious");
     assert_eq!(fs::read(place.path().join("images/photo.jpg")).unwrap(), b"precious");
-    assert_eq!(files(place.path()), ["images", "m.onnx", "q.onnx"]);
+    assert_eq!(files(place.path()), ["images", "m.onnx", "q.json", "q.onnx"]);
 }
 
 #[test]

@@ -74,6 +74,28 @@ impl Histogram {
     pub fn width(&self) -> f64 {
         f64::from(self.width)
     }
+
+    /// The same values in few bins of equal width between the smallest and the largest.
+    pub fn condense(&self) -> Distribution {
+        let (low, high) = self.range();
+        let width = (f64::from(high) - f64::from(low)).max(f64::MIN_POSITIVE) / CONDENSED as f64;
+        let mut counts = vec![0.0; CONDENSED];
+        for (x, count) in self.bins() {
+            counts[((x - f64::from(low)) / width).clamp(0.0, (CONDENSED - 1) as f64) as usize] += count;
+        }
+        Distribution { low, high, counts }
+    }
+}
+
+/// Bins of a [`Distribution`].
+const CONDENSED: usize = 64;
+
+/// A histogram to look at: counts in bins of equal width from `low` to `high`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    pub low: f32,
+    pub high: f32,
+    pub counts: Vec<f64>,
 }
 
 #[cfg(test)]
@@ -89,5 +111,15 @@ mod tests {
         assert_eq!(bins.iter().map(|(_, count)| count).sum::<f64>(), 4.0);
         assert_eq!(histogram.range(), (-0.25, 100.0));
         assert!((bins.last().unwrap().0 - 100.0).abs() <= histogram.width());
+    }
+
+    #[test]
+    fn condensing_keeps_every_count_and_both_ends() {
+        for values in [&[][..], &[0.0], &[3.0, 3.0], &[-1.0, 0.0, 0.5, 7.0], &[f32::MAX, -f32::MAX], &[1e-38, 2e-38]] {
+            let mut histogram = Histogram::default();
+            histogram.add(values);
+            let Distribution { low, high, counts } = histogram.condense();
+            assert_eq!(((low, high), counts.iter().sum::<f64>()), (histogram.range(), values.len() as f64), "{values:?}");
+        }
     }
 }

@@ -35,6 +35,6 @@ pub use labels::read_labels;
 pub use magnitudes::magnitudes;
 pub use moments::{Moments, Normal};
 pub use patches::{Patches, patches};
-pub use pictures::{Bounds, PictureForm, PictureShape, decode_picture};
+pub use pictures::{Bounds, PictureForm, PictureShape, decode_picture, encode_small_picture};
 pub use set::{CalibrationSet, Provenance, Samples};
 pub use write::{Existing, SET_FILE, check_folder, write_set};

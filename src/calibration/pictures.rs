@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageError, ImageReader, ImageResult, Limits};
+use image::imageops::FilterType;
+use image::{DynamicImage, ExtendedColorType, GrayImage, ImageEncoder, ImageError, ImageReader, ImageResult, Limits, RgbImage};
 use rayon::prelude::*;
 
 use super::elements::Elements;
@@ -175,16 +176,41 @@ pub fn encode_pictures(
 }
 
 fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Result<Vec<u8>> {
+    encode(&to_pixels(sample, shape, bounds), shape.channels, (shape.width as u32, shape.height as u32))
+}
+
+/// A sample as a PNG file whose sides are `longest` pixels at most.
+///
+/// # Errors
+/// If it cannot be encoded.
+pub fn encode_small_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds, longest: u32) -> Result<Vec<u8>> {
+    let (pixels, (width, height)) = (to_pixels(sample, shape, bounds), (shape.width as u32, shape.height as u32));
+    let failed = || Error::Internal("a picture does not have the size of its input".into());
+    let picture = match shape.channels {
+        1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    let mut picture = picture.ok_or_else(failed)?;
+    if width.max(height) > longest {
+        picture = picture.resize(longest, longest, FilterType::Triangle);
+    }
+    encode(picture.as_bytes(), shape.channels, (picture.width(), picture.height()))
+}
+
+/// `[H, W, C]` bytes; what lies beyond the bounds is cut off.
+fn to_pixels(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Vec<u8> {
     let pixel = |position: usize, channel: usize| {
         let (low, high) = bounds_of(bounds, channel);
         let unit = (sample[shape.offset(position, channel)] - low) / (high - low);
         (unit * 255.0).round_ties_even() as u8
     };
-    let pixels: Vec<u8> = (0..shape.area()).flat_map(|position| (0..shape.channels).map(move |c| pixel(position, c))).collect();
-    let color = if shape.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    (0..shape.area()).flat_map(|position| (0..shape.channels).map(move |c| pixel(position, c))).collect()
+}
+
+fn encode(pixels: &[u8], channels: usize, (width, height): (u32, u32)) -> Result<Vec<u8>> {
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let mut file = Cursor::new(Vec::new());
-    let encoder = image::codecs::png::PngEncoder::new(&mut file);
-    let written = encoder.write_image(&pixels, shape.width as u32, shape.height as u32, color);
+    let written = image::codecs::png::PngEncoder::new(&mut file).write_image(pixels, width, height, color);
     written.map_err(|error| Error::Data(format!("a picture cannot be encoded: {error}")))?;
     Ok(file.into_inner())
 }
@@ -196,4 +222,20 @@ fn encode_picture(sample: &[f32], shape: PictureShape, bounds: &Bounds) -> Resul
 pub fn measured_bounds(samples: &Samples) -> Result<Bounds> {
     let (low, high) = samples.range()?;
     Ok(vec![if low < high { (low, high) } else { (0.0, 1.0) }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pictures_are_no_larger_than_told_and_keep_their_sides() {
+        for (channels, (height, width), expected) in [(3, (300, 200), (85, 128)), (1, (16, 8), (8, 16)), (3, (4000, 1), (1, 128))] {
+            let shape = PictureShape { channels, height, width, channels_last: false };
+            let png = encode_small_picture(&vec![0.5; channels * shape.area()], shape, &vec![(0.0, 1.0)], 128).unwrap();
+            let found = image::load_from_memory(&png).unwrap();
+            assert_eq!((found.width(), found.height()), expected);
+            assert!(found.to_luma8().pixels().all(|pixel| pixel.0 == [128]));
+        }
+    }
 }

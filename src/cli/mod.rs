@@ -23,6 +23,7 @@ mod pictures;
 mod plot;
 mod quantize;
 mod recipe;
+mod report;
 mod resume;
 mod sensitivity;
 mod signals;

@@ -66,6 +66,7 @@ pub fn plot(profile: &Profile) -> String {
     let total = TOP + HEIGHT + NAMES + TOP + HEIGHT + FOOT;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {total}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <title>SQNR by layer and width, and by bits per weight</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     draw_layers(&mut svg, profile);

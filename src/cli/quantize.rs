@@ -11,16 +11,18 @@ use super::check::CheckArguments;
 use super::corrections::CorrectionArguments;
 use super::describe::describe_report;
 use super::mixed::MixedArguments;
-use super::output::{check_output, print, print_json, to_json, write_file, write_model};
+use super::output::{check_output, print, print_json, write_file, write_model};
 use super::pictures::PictureArguments;
+use super::report::{Evidence, ReportForm, render};
 use super::resume::ResumeArguments;
 use super::tuning::TuningArguments;
 use super::{Context, Outcome, recipe, work};
 use crate::calibration::{Framing, RangeSource, observers};
 use crate::distillation::Corrections;
 use crate::error::{Error, Result};
-use crate::evaluation::FileReport;
+use crate::evaluation::{FileReport, QuantizeReport};
 use crate::limits::Limits;
+use crate::onnx::Encoded;
 use crate::pipeline::{self, Checking, Mixed, Tuning};
 use crate::progress::Progress;
 use crate::quantization::{Objective, Width, Widths, targets};
@@ -33,6 +35,7 @@ Examples:
   zeroq quantize model.onnx -o model_int8.onnx --input-range=-124,27 --seed 1
   zeroq quantize model.onnx -o model_int8.onnx --calibration pictures/ --input-range imagenet
   zeroq quantize model.onnx -o model_int8.onnx --exclude '/head/*' --json --report run.json
+  zeroq quantize model.onnx -o model_int8.onnx --report run.html
   zeroq quantize model.onnx -o model_int8.onnx --autotune
   zeroq quantize model.onnx -o model_fp16.onnx --precision fp16
   zeroq quantize model.onnx -o model_w4a4.onnx --precision w4a4 --all-layers
@@ -169,7 +172,7 @@ pub struct QuantizeArguments {
     pub requantize: bool,
     #[command(flatten)]
     pub resume: ResumeArguments,
-    /// Write the report as JSON into this file too
+    /// Write a report into this file too: one page to look at where its name ends in .html, all figures where it ends in .json
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     #[command(flatten)]
@@ -249,6 +252,17 @@ impl QuantizeRequest {
             execution: self.execution,
         })
     }
+}
+
+/// A quantized model.
+pub struct Quantization {
+    /// As its files have it.
+    pub encoded: Encoded,
+    /// The files that the original has beside its own.
+    pub inputs: Vec<PathBuf>,
+    pub report: QuantizeReport,
+    /// What a page shows; only where one is wanted.
+    pub evidence: Option<Evidence>,
 }
 
 impl QuantizeArguments {
@@ -337,7 +351,7 @@ impl QuantizeArguments {
         check_output(&self.output, &inputs, self.force)?;
         match &self.report {
             Some(report) if *report == self.output => Err(Error::Usage("--report and --output name the same file".into())),
-            Some(report) => check_output(report, &inputs, self.force),
+            Some(report) => ReportForm::of(report).and_then(|_| check_output(report, &inputs, self.force)),
             None => Ok(()),
         }
     }
@@ -346,13 +360,15 @@ impl QuantizeArguments {
 pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
     let request = arguments.request(context)?;
-    let work = work::quantize(&request, &arguments.output, &context.terminal);
-    let (model, inputs, mut report) = arguments.resume.explain(work, &arguments.output, context)?;
+    let form = arguments.report.as_deref().map(ReportForm::of).transpose()?;
+    let work = work::quantize(&request, &arguments.output, form == Some(ReportForm::Html), &context.terminal);
+    let Quantization { encoded, inputs, mut report, evidence } = arguments.resume.explain(work, &arguments.output, context)?;
     context.terminal.check()?;
-    report.output = FileReport::new(&arguments.output, &model);
-    write_model(&arguments.output, &model, &inputs, arguments.force)?;
-    if let Some(path) = &arguments.report {
-        write_file(path, to_json(&report)?.as_bytes(), arguments.force)?;
+    report.output = FileReport::new(&arguments.output, &encoded);
+    let told = arguments.report.as_deref().map(|path| Ok((path, render(&report, evidence.as_ref())?))).transpose()?;
+    write_model(&arguments.output, &encoded, &inputs, arguments.force)?;
+    if let Some((path, text)) = told {
+        write_file(path, text.as_bytes(), arguments.force)?;
     }
     arguments.resume.finish(&arguments.output)?;
     if context.json {

@@ -44,6 +44,25 @@ fn scaled(mut value: f64, units: &[&str]) -> String {
     format!("{value:.digits$} {}", units[unit])
 }
 
+/// `0.0123`, `1.5e-7`: three digits that matter.
+pub fn brief(x: f64) -> String {
+    let size = x.abs();
+    if x == 0.0 || !x.is_finite() {
+        return format!("{}", x + 0.0);
+    }
+    if !(1e-3..99_999.5).contains(&size) {
+        let text = format!("{x:.2e}");
+        return text.split_once('e').map_or(text.clone(), |(digits, power)| format!("{}e{power}", trimmed(digits)));
+    }
+    let digits = (2 - size.log10().floor() as i32).max(0) as usize;
+    trimmed(&format!("{x:.digits$}")).to_string()
+}
+
+/// Without zeros that say nothing.
+fn trimmed(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
 /// `1 node`, `2 nodes`.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -73,6 +92,11 @@ mod tests {
     fn numbers_have_three_digits() {
         for (count, text) in [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.00 kB"), (278_123, "278 kB"), (1_080_000, "1.08 MB")] {
             assert_eq!(bytes(count), text);
+        }
+        for (number, text) in
+            [(0.0, "0"), (-0.0, "0"), (0.5, "0.5"), (1234.5, "1234"), (-0.012345, "-0.0123"), (1.5e-7, "1.5e-7"), (2e9, "2e9")]
+        {
+            assert_eq!(brief(number), text);
         }
         assert_eq!((amount(12), amount(41_200_000)), ("12".to_string(), "41.2 M".to_string()));
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::admission::{refuse_quantized, require_batch_normalization};
 use super::arguments::InputShape;
 use super::data::expected_inputs;
-use super::quantize::{Precision, QuantizeRequest};
+use super::quantize::{Precision, Quantization, QuantizeRequest};
+use super::report::Evidence;
 use super::resume::Run;
 use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, read_set};
@@ -54,12 +55,11 @@ pub fn file_report(model: &Model) -> FileReport {
     FileReport { path: model.path.to_string_lossy().into_owned(), bytes: model.file_bytes, sha256: model.sha256.clone() }
 }
 
-/// The quantized model as its files have it, the files that the original has beside its own, and what was done. `output` is
-/// where the result will go.
+/// Quantizes; `output` is where the result will go, `looked_at` whether there will be a page.
 ///
 /// # Errors
 /// If the model cannot be quantized.
-pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progress) -> Result<(Encoded, Vec<PathBuf>, QuantizeReport)> {
+pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progress: &dyn Progress) -> Result<Quantization> {
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, Some(output), &stopwatch)?;
     let mut config = request.config()?;
@@ -80,6 +80,8 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
     onnx::refuse_input(&original, &output.with_file_name(&encoded.data_name))?;
     let comparison = compare_result(&original, &work, &encoded, request, &stopwatch)?;
     stopwatch.end();
+    let is_given = request.calibration.is_some();
+    let evidence = looked_at.then(|| Evidence::gather(&original, &work, is_given, &config, &stopwatch)).transpose()?;
     let report = QuantizeReport {
         schema: SCHEMA,
         command: "quantize",
@@ -101,7 +103,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, progress: &dyn Progres
         warnings: stopwatch.warnings(),
         cost: Cost::of(&stopwatch, request.execution.isa),
     };
-    Ok((encoded, original.external_files, report))
+    Ok(Quantization { encoded, inputs: original.external_files, report, evidence })
 }
 
 /// Reads a model to quantize, with the shapes that the user names.

@@ -182,6 +182,7 @@ fn tune(
             }
         }
         unit.keep(|| Ok((step + 1, trainer.state(), &best)))?;
+        progress.loss(loss);
         progress.step(&format!("loss {loss:.5}"));
         progress.check()?;
     }

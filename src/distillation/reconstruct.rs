@@ -81,6 +81,7 @@ fn learn(trainer: &mut Trainer, train: &CalibrationSet, steps: usize, name: &str
     for step in first..steps {
         let loss = trainer.step(train, Moment { step, of: steps })?;
         unit.keep(|| Ok((step + 1, trainer.state())))?;
+        progress.loss(loss);
         progress.step(&format!("{name}, loss {loss:.5}"));
         progress.check()?;
     }

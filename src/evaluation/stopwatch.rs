@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::curve::Curve;
 use super::report::StageReport;
 use crate::checkpoint::Unit;
 use crate::progress::Progress;
@@ -18,6 +19,9 @@ pub struct Stopwatch<'a> {
 struct Record {
     done: Vec<StageReport>,
     current: Option<(String, Instant, usize)>,
+    curves: Vec<Curve>,
+    /// Of the current stage.
+    curve: Curve,
     warnings: Vec<String>,
 }
 
@@ -29,6 +33,11 @@ impl<'a> Stopwatch<'a> {
     /// The stages that are over, in the order in which they began.
     pub fn stages(&self) -> Vec<StageReport> {
         self.with(|record| record.done.clone())
+    }
+
+    /// The losses of the stages that told some, in order.
+    pub fn curves(&self) -> Vec<Curve> {
+        self.with(|record| record.curves.clone())
     }
 
     /// Everything that was warned of.
@@ -50,6 +59,9 @@ impl Record {
     fn close(&mut self) {
         let Some((name, start, steps)) = self.current.take() else { return };
         let seconds = start.elapsed().as_secs_f64();
+        let mut curve = std::mem::take(&mut self.curve);
+        curve.stage.clone_from(&name);
+        self.curves.extend((!curve.is_empty()).then_some(curve));
         let steps_per_second = (seconds > 0.0 && steps > 0).then(|| steps as f64 / seconds);
         self.done.push(StageReport { name, seconds, steps, steps_per_second });
     }
@@ -71,6 +83,11 @@ impl Progress for Stopwatch<'_> {
             }
         });
         self.inner.step(detail);
+    }
+
+    fn loss(&self, loss: f64) {
+        self.with(|record| record.curve.add(loss));
+        self.inner.loss(loss);
     }
 
     fn end(&self) {
@@ -102,9 +119,10 @@ mod tests {
     use crate::progress::Silent;
 
     #[test]
-    fn counts_the_steps_of_every_stage() {
+    fn counts_the_steps_of_every_stage_and_keeps_its_losses() {
         let watch = Stopwatch::new(&Silent);
         watch.begin("one", 2);
+        watch.loss(0.5);
         watch.step("");
         watch.step("");
         watch.begin("two", 0);
@@ -112,6 +130,9 @@ mod tests {
         watch.warn("careful");
         let stages: Vec<(String, usize)> = watch.stages().into_iter().map(|stage| (stage.name, stage.steps)).collect();
         assert_eq!(stages, [("one".to_string(), 2), ("two".to_string(), 0)]);
+        let curves: Vec<(String, Vec<(usize, f64)>)> =
+            watch.curves().into_iter().map(|curve| (curve.stage.clone(), curve.points())).collect();
+        assert_eq!(curves, [("one".to_string(), vec![(0, 0.5)])]);
         assert_eq!(watch.warnings(), ["careful"]);
     }
 }

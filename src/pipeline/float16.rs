@@ -57,11 +57,14 @@ pub fn convert_to_float16(
         kernels: Vec::new(),
         trials: Vec::new(),
         distillation: None,
+        samples: set,
         held_out,
         inputs,
         assessment,
         check: None,
         mixed: None,
+        profile: None,
+        ranges: Vec::new(),
     })
 }
 

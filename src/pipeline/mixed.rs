@@ -82,7 +82,7 @@ pub fn profile(model: &Model, given: Option<CalibrationSet>, config: &Config, pr
     Ok(Survey::new(&prepared, config, progress)?.profile(&prepared.teacher))
 }
 
-/// The tuned student with the widths that serve `wanted`.
+/// The tuned student with the widths that serve `wanted`, and what these were chosen by.
 ///
 /// # Errors
 /// If even the smallest result is larger than it may be.
@@ -92,7 +92,7 @@ pub(super) fn choose(
     wanted: &Mixed,
     config: &Config,
     progress: &dyn Progress,
-) -> Result<(Trial, MixedChoice)> {
+) -> Result<(Trial, MixedChoice, Profile)> {
     let survey = Survey::new(prepared, config, progress)?;
     let search = Search { prepared, model, survey: &survey, config, progress };
     let within = match wanted.max_size {
@@ -103,7 +103,7 @@ pub(super) fn choose(
         Some(least) => search.smallest(within, least)?,
         None => (within - 1, search.tuned(within - 1)?, None),
     };
-    Ok((trial, search.describe(&survey.optima[index], measured)))
+    Ok((trial, search.describe(&survey.optima[index], measured), survey.profile(&prepared.teacher)))
 }
 
 struct Search<'a> {

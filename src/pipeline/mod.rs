@@ -14,6 +14,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod value_range;
 
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ use crate::calibration::{CalibrationSet, Provenance, RangeSource};
 use crate::distillation::{self, Corrections, Losses};
 use crate::emit::{NO_INTEGER_KERNEL, seal, to_qoperator, verify};
 use crate::error::Result;
-use crate::evaluation::{self, Check, MixedChoice, Thresholds};
+use crate::evaluation::{self, Check, MixedChoice, Profile, Thresholds};
 use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -40,6 +41,8 @@ pub use mixed::{Mixed, SizeLimit, profile};
 use prepared::Prepared;
 use provenance::{choices, describe};
 use trial::Trial;
+pub use value_range::ValueRange;
+use value_range::value_ranges;
 
 /// How to quantize to integers.
 #[derive(Clone, Debug)]
@@ -111,7 +114,9 @@ pub struct Quantized {
     /// What was measured to decide that.
     pub trials: Vec<evaluation::Trial>,
     pub distillation: Option<distillation::Summary>,
-    /// Samples that neither calibration nor distillation has seen.
+    /// All samples.
+    pub samples: CalibrationSet,
+    /// Those that neither calibration nor distillation has seen.
     pub held_out: CalibrationSet,
     pub inputs: Vec<Input>,
     /// What the original says of all samples.
@@ -119,6 +124,10 @@ pub struct Quantized {
     pub check: Option<Check>,
     /// What was chosen for each layer, where layers have widths of their own.
     pub mixed: Option<MixedChoice>,
+    /// How much each layer's width matters, where that was measured.
+    pub profile: Option<Profile>,
+    /// What becomes of activations.
+    pub ranges: Vec<ValueRange>,
 }
 
 /// Quantizes `model` to integers, on `given` samples or on synthesized ones.
@@ -131,26 +140,26 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let (cut, chosen, trials) = tuned.map_or((None, None, Vec::new()), |(cut, name, trials)| (Some(cut), Some(name), trials));
     let assignment = assignment_for(&mut prepared.teacher, cut, config, progress)?;
     narrow::fill_narrow_layers(&mut prepared, &assignment, config, progress)?;
-    let (trial, check, mixed) = match &config.mixed {
+    let (trial, check, mixed, profile) = match &config.mixed {
         Some(wanted) => {
-            let (trial, choice) = mixed::choose(&prepared, model, wanted, config, progress)?;
+            let (trial, choice, profile) = mixed::choose(&prepared, model, wanted, config, progress)?;
             let check = check::report(&prepared, &trial, config, progress)?;
             for missed in check.iter().flat_map(|check| &check.missed) {
                 progress.warn(&format!("self-check: {missed}; a mixture is only checked, since its size is its budget"));
             }
-            (trial, check, Some(choice))
+            (trial, check, Some(choice), Some(profile))
         }
         None => {
             let (trial, check) = check::hold(&prepared, assignment, config, progress)?;
-            (trial, check, None)
+            (trial, check, None, None)
         }
     };
-    let distillation = trial.summary;
+    let (distillation, ranges) = (trial.summary, value_ranges(&prepared, &trial));
     let decisions =
         Decisions { chosen, raised: check.iter().flat_map(|check| &check.raised).flat_map(|raise| raise.nodes.clone()).collect() };
     let (model, kernels) = write(model, trial, &prepared.set.provenance, decisions, config, progress)?;
-    let Prepared { held_out, inputs, assessment, .. } = prepared;
-    Ok(Quantized { model, kernels, trials, distillation, held_out, inputs, assessment, check, mixed })
+    let Prepared { samples, held_out, inputs, assessment, .. } = prepared;
+    Ok(Quantized { model, kernels, trials, distillation, samples, held_out, inputs, assessment, check, mixed, profile, ranges })
 }
 
 fn measured_cut(

@@ -16,6 +16,9 @@ use crate::synthesis::input::Input;
 /// The original in the form that is quantized, with samples to do it on.
 pub(super) struct Prepared {
     pub teacher: Graph,
+    /// All samples.
+    pub samples: CalibrationSet,
+    /// Those to work on.
     pub set: CalibrationSet,
     /// For the final comparison alone.
     pub held_out: CalibrationSet,
@@ -47,10 +50,10 @@ impl Prepared {
         let budget = Budget::of(macs(&single_sample(&teacher)?));
         let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
         let is_given = given.is_some();
-        let (set, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
-        check_runs(&teacher, &set, config)?;
-        let assessment = assess_or_note(&teacher, &set, config, progress);
-        let (set, held_out) = hold_out(&set);
+        let (samples, inputs) = samples(&teacher, given, &budget, model, config, progress)?;
+        check_runs(&teacher, &samples, config)?;
+        let assessment = assess_or_note(&teacher, &samples, config, progress);
+        let (set, held_out) = hold_out(&samples);
         let wanted = config.check.is_some() || config.mixed.as_ref().is_some_and(|mixed| mixed.min_sqnr.is_some());
         let unseen = wanted.then(|| unseen_samples(&teacher, &inputs, &held_out, is_given, &budget, config)).transpose()?;
         let mut moments = Moments::of_batch_norms(&teacher);
@@ -62,7 +65,7 @@ impl Prepared {
             let count = absorb_biases(&mut teacher, &set, &mut moments, &config.execution)?;
             progress.note(&format!("{count} channels gave what they always have to the biases behind them"));
         }
-        Ok(Prepared { teacher, set, held_out, unseen, inputs, assessment, budget, moments })
+        Ok(Prepared { teacher, samples, set, held_out, unseen, inputs, assessment, budget, moments })
     }
 }
 

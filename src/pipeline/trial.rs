@@ -2,8 +2,8 @@
 
 use super::budget::DISTILL_BATCH;
 use super::{Config, Prepared, Tuning};
-use crate::calibration::histogram::Histogram;
-use crate::calibration::{RangeSource, Ranges, calibrate, choose_ranges, histograms, observers};
+use crate::calibration::histogram::{Distribution, Histogram};
+use crate::calibration::{RangeSource, Ranges, choose_ranges, histograms, observers};
 use crate::distillation::{self, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{Student, insert};
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ pub(super) struct Trial {
     pub assignment: Assignment,
     pub plan: QuantPlan,
     pub ranges: Ranges,
+    /// What the ranges of the plan's groups were chosen from; none where nobody is to look at them.
+    pub seen: Vec<Distribution>,
     pub graph: Graph,
     pub student: Student,
     /// `None` where nothing was tuned.
@@ -27,8 +29,10 @@ impl Trial {
     /// If nothing can be quantized, or a planned value cannot be computed.
     pub fn new(prepared: &Prepared, assignment: Assignment, config: &Config, progress: &dyn Progress) -> Result<Self> {
         let plan = assignment.plan(&prepared.teacher, &config.target, &config.exclude)?;
-        let ranges = ranges_of(prepared, &plan, config, progress)?;
-        let mut trial = Trial::untuned(prepared, assignment, plan, ranges, config)?;
+        let seen = see(prepared, &plan, config, progress)?;
+        let ranges = choose(prepared, &plan, &seen, config)?;
+        let seen = seen.iter().map(Histogram::condense).collect();
+        let mut trial = Trial { seen, ..Trial::untuned(prepared, assignment, plan, ranges, config)? };
         let lesson = Lesson { teacher: &prepared.teacher, student: &trial.student, set: &prepared.set, inputs: &prepared.inputs };
         trial.summary = tune(lesson, &mut trial.graph, &trial.plan, prepared, config, progress)?;
         Ok(trial)
@@ -40,19 +44,22 @@ impl Trial {
         let mut graph = prepared.teacher.clone();
         let mut student = insert(&mut graph, &plan, &ranges)?;
         config.corrections.add_biases(&mut graph, &mut student);
-        Ok(Trial { assignment, plan, ranges, graph, student, summary: None })
+        Ok(Trial { assignment, plan, ranges, seen: Vec::new(), graph, student, summary: None })
     }
 }
 
 /// # Errors
 /// If a planned value cannot be computed.
 pub(super) fn ranges_of(prepared: &Prepared, plan: &QuantPlan, config: &Config, progress: &dyn Progress) -> Result<Ranges> {
-    let Prepared { teacher, set, inputs, .. } = prepared;
-    let name = config.observer.as_deref().unwrap_or("mse");
-    let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
-    let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
+    choose(prepared, plan, &see(prepared, plan, config, progress)?, config)
+}
+
+/// What the groups of `plan` hold.
+fn see(prepared: &Prepared, plan: &QuantPlan, config: &Config, progress: &dyn Progress) -> Result<Vec<Histogram>> {
+    let Prepared { teacher, set, .. } = prepared;
     if config.ranges == RangeSource::Images {
-        return calibrate(teacher, plan, set, observer.as_ref(), input_range, &config.execution, progress);
+        let values: Vec<ValueId> = plan.groups.iter().map(|group| group.value).collect();
+        return histograms(teacher, &values, set, &config.execution, progress);
     }
     let moments = prepared.moments.clone().spread(teacher);
     let mut found: Vec<Option<Histogram>> = plan.groups.iter().map(|group| moments.histogram(teacher, group.value)).collect();
@@ -64,8 +71,15 @@ pub(super) fn ranges_of(prepared: &Prepared, plan: &QuantPlan, config: &Config, 
     ));
     let observed = histograms(teacher, &unknown, set, &config.execution, progress)?;
     found.iter_mut().filter(|found| found.is_none()).zip(observed).for_each(|(found, seen)| *found = Some(seen));
-    let found: Vec<Histogram> = found.into_iter().flatten().collect();
-    Ok(choose_ranges(teacher, plan, &found, observer.as_ref(), input_range))
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn choose(prepared: &Prepared, plan: &QuantPlan, seen: &[Histogram], config: &Config) -> Result<Ranges> {
+    let Prepared { teacher, inputs, .. } = prepared;
+    let name = config.observer.as_deref().unwrap_or("mse");
+    let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
+    let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
+    Ok(choose_ranges(teacher, plan, seen, observer.as_ref(), input_range))
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.

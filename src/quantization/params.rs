@@ -12,3 +12,12 @@ pub struct QuantParams {
     pub axis: Option<usize>,
     pub data_type: DataType,
 }
+
+impl QuantParams {
+    /// Smallest and largest number that the first channel can hold with `scale`.
+    pub fn span(&self, scale: f32) -> (f64, f64) {
+        let (least, most) = self.data_type.integer_range().unwrap_or((0.0, 255.0));
+        let zero_point = f64::from(self.zero_point.first().copied().unwrap_or(0));
+        (f64::from(scale) * (least - zero_point), f64::from(scale) * (most - zero_point))
+    }
+}

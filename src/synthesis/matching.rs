@@ -195,6 +195,7 @@ impl Matching<'_> {
             if !is_near && step + 1 < extent.steps {
                 unit.keep(|| UnderWay::of(&samples, source, &random, &losses))?;
             }
+            progress.loss(loss);
             progress.step(&format!("loss {loss:.4}"));
             progress.check()?;
             if is_near {

@@ -59,6 +59,9 @@ pub const SYNTHESIZED: &str = "synthesized";
 /// [`Provenance::source`] of samples that were brought nearer to what no file holds: assumed statistics, or random classes.
 pub const ASSUMED: &str = "assumed";
 
+/// Starting samples that are in memory at a time.
+const DRAWN: usize = 32;
+
 /// How to synthesize.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -123,7 +126,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
             }
         ));
     }
-    let mut samples = first_samples(&inputs, config)?;
+    let mut samples = first_samples(&inputs, method.start, config.seed, config.samples)?;
     let found = if goal.is_empty() { None } else { Some(in_stages(&graph, &goal, &inputs, &mut samples, config, progress)?) };
     let source = match (found, method.start) {
         (Some(_), _) if lacking => ASSUMED,
@@ -202,18 +205,22 @@ fn assume_ranges(inputs: &mut [Input], progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-/// What the samples of each input start from, a batch of them in memory.
-fn first_samples(inputs: &[Input], config: &Config) -> Result<Vec<Samples>> {
+/// What `count` samples of each input start from, some of them in memory.
+///
+/// # Errors
+/// If they cannot be stored.
+pub fn first_samples(inputs: &[Input], start: Start, seed: u64, count: usize) -> Result<Vec<Samples>> {
     let blank = |input: &Input| {
-        let elements = Elements::zeros(input.len(), config.samples)?;
+        let elements = Elements::zeros(input.len(), count)?;
         Ok(Samples { name: input.name.clone(), shape: input.shape.clone(), elements })
     };
     let mut samples = inputs.iter().map(blank).collect::<Result<Vec<Samples>>>()?;
     let draw = |index: usize| -> Image {
-        let mut random = Random::new(config.seed, index as u64);
-        inputs.iter().map(|input| input.start(config.method.start, &mut random)).collect()
+        let mut random = Random::new(seed, index as u64);
+        inputs.iter().map(|input| input.start(start, &mut random)).collect()
     };
-    for range in batches(config) {
+    for first in (0..count).step_by(DRAWN) {
+        let range = first..(first + DRAWN).min(count);
         let drawn: Vec<Image> = range.clone().into_par_iter().map(draw).collect();
         write_batch(&mut samples, range, &drawn)?;
     }

@@ -83,7 +83,7 @@ fn activations_that_are_made_again_are_the_same() {
         };
         assert!(made_again || matches!(activations, Activations::Kept(_)));
         let isa = config.execution.isa;
-        let images = read_batch(&first_samples(&inputs, &config).unwrap(), 0..5).unwrap();
+        let images = read_batch(&first_samples(&inputs, config.method.start, config.seed, config.samples).unwrap(), 0..5).unwrap();
         let setting = Setting { inputs: &inputs, samples: 5, rate: config.method.rate, seed: 0, batch: 0, isa };
         let mut source = (config.method.source.open)(&setting).unwrap();
         let mut matching = Matching { tape: &mut tape, goal: &goal, swings: &[], inputs: &inputs, isa, activations };
