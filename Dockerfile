@@ -1,4 +1,5 @@
 # zeroq on the CPU: docker build -t zeroq . && docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" zeroq quantize model.onnx -o model_int8.onnx
+# The static binary loads no shared libraries: --max-latency, bench and --autotune, which need ONNX Runtime, do not work in it.
 FROM rust:1.95-alpine AS build
 # hadolint ignore=DL3018
 RUN apk add --no-cache musl-dev
