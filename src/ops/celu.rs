@@ -1,7 +1,7 @@
 //! Celu.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
+use super::operator::Refusal;
+use super::unary::{self, Function};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
 
@@ -14,7 +14,7 @@ pub struct Celu {
 /// # Errors
 /// If an attribute is wrong or not known.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    let NodeForm { mut attributes, .. } = form;
+    let mut attributes = form.attributes;
     let operator = Celu { alpha: attributes.take_float("alpha", 1.0)? };
     unary::finish(attributes)?;
     Ok(Parsed::plain(operator))
@@ -32,20 +32,10 @@ impl Elementwise<1> for Celu {
     }
 }
 
-impl Operator for Celu {
-    fn name(&self) -> &str {
-        "Celu"
-    }
+impl Function for Celu {
+    const NAME: &str = "Celu";
 
     fn attributes(&self) -> Attributes {
         Attributes::default().float("alpha", self.alpha)
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
     }
 }

@@ -1,8 +1,6 @@
 //! Erf.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 use crate::kernels::polynomial::{exp, polynomial};
 
@@ -14,13 +12,6 @@ const DENOMINATOR: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, 
 /// The error function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Erf;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Erf))
-}
 
 impl Elementwise<1> for Erf {
     #[inline(always)]
@@ -36,20 +27,6 @@ impl Elementwise<1> for Erf {
     }
 }
 
-impl Operator for Erf {
-    fn name(&self) -> &str {
-        "Erf"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Erf {
+    const NAME: &str = "Erf";
 }

@@ -1,20 +1,11 @@
 //! Exp.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 
 /// eˣ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exp;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Exp))
-}
 
 impl Elementwise<1> for Exp {
     const READS_INPUTS: bool = false;
@@ -31,20 +22,6 @@ impl Elementwise<1> for Exp {
     }
 }
 
-impl Operator for Exp {
-    fn name(&self) -> &str {
-        "Exp"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Exp {
+    const NAME: &str = "Exp";
 }

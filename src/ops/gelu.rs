@@ -1,8 +1,8 @@
 //! Gelu.
 
 use super::Erf;
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
+use super::operator::Refusal;
+use super::unary::{self, Function};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
 use crate::kernels::polynomial::exp;
@@ -26,7 +26,7 @@ pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
         "tanh" => true,
         other => return Err(format!("approximate={other} is not known")),
     };
-    attributes.finish()?;
+    unary::finish(attributes)?;
     Ok(Parsed::plain(Gelu { tanh }))
 }
 
@@ -57,20 +57,10 @@ impl Elementwise<1> for Gelu {
     }
 }
 
-impl Operator for Gelu {
-    fn name(&self) -> &str {
-        "Gelu"
-    }
+impl Function for Gelu {
+    const NAME: &str = "Gelu";
 
     fn attributes(&self) -> Attributes {
         Attributes::default().string("approximate", if self.tanh { "tanh" } else { "none" })
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
     }
 }

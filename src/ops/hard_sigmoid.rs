@@ -1,7 +1,7 @@
 //! HardSigmoid.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
+use super::operator::Refusal;
+use super::unary::{self, Function};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
 
@@ -15,7 +15,7 @@ pub struct HardSigmoid {
 /// # Errors
 /// If an attribute is wrong or not known.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    let NodeForm { mut attributes, .. } = form;
+    let mut attributes = form.attributes;
     let operator = HardSigmoid { alpha: attributes.take_float("alpha", 0.2)?, beta: attributes.take_float("beta", 0.5)? };
     unary::finish(attributes)?;
     Ok(Parsed::plain(operator))
@@ -37,20 +37,10 @@ impl Elementwise<1> for HardSigmoid {
     }
 }
 
-impl Operator for HardSigmoid {
-    fn name(&self) -> &str {
-        "HardSigmoid"
-    }
+impl Function for HardSigmoid {
+    const NAME: &str = "HardSigmoid";
 
     fn attributes(&self) -> Attributes {
         Attributes::default().float("alpha", self.alpha).float("beta", self.beta)
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
     }
 }

@@ -1,20 +1,11 @@
 //! HardSwish.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 
 /// x · HardSigmoid(x) with alpha = 1/6 and beta = 1/2.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HardSwish;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(HardSwish))
-}
 
 impl Elementwise<1> for HardSwish {
     #[inline(always)]
@@ -30,20 +21,6 @@ impl Elementwise<1> for HardSwish {
     }
 }
 
-impl Operator for HardSwish {
-    fn name(&self) -> &str {
-        "HardSwish"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for HardSwish {
+    const NAME: &str = "HardSwish";
 }

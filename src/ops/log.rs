@@ -1,20 +1,11 @@
 //! Log.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 
 /// The natural logarithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Log;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Log))
-}
 
 impl Elementwise<1> for Log {
     #[inline(always)]
@@ -28,20 +19,6 @@ impl Elementwise<1> for Log {
     }
 }
 
-impl Operator for Log {
-    fn name(&self) -> &str {
-        "Log"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Log {
+    const NAME: &str = "Log";
 }

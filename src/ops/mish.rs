@@ -1,21 +1,12 @@
 //! Mish.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 use crate::kernels::polynomial::exp;
 
 /// x · tanh(ln(1 + eˣ)).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mish;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Mish))
-}
 
 impl Mish {
     /// tanh(ln(1 + eˣ)), which is 1 beyond 20.
@@ -40,20 +31,6 @@ impl Elementwise<1> for Mish {
     }
 }
 
-impl Operator for Mish {
-    fn name(&self) -> &str {
-        "Mish"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Mish {
+    const NAME: &str = "Mish";
 }

@@ -1,7 +1,7 @@
 //! Selu.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
+use super::operator::Refusal;
+use super::unary::{self, Function};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
 use crate::kernels::polynomial::exp;
@@ -35,20 +35,10 @@ impl Elementwise<1> for Selu {
     }
 }
 
-impl Operator for Selu {
-    fn name(&self) -> &str {
-        "Selu"
-    }
+impl Function for Selu {
+    const NAME: &str = "Selu";
 
     fn attributes(&self) -> Attributes {
         Attributes::default().float("alpha", self.alpha).float("gamma", self.gamma)
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
     }
 }

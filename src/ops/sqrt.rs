@@ -1,20 +1,11 @@
 //! Sqrt.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 
 /// √x.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sqrt;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Sqrt))
-}
 
 impl Elementwise<1> for Sqrt {
     const READS_INPUTS: bool = false;
@@ -31,20 +22,6 @@ impl Elementwise<1> for Sqrt {
     }
 }
 
-impl Operator for Sqrt {
-    fn name(&self) -> &str {
-        "Sqrt"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Sqrt {
+    const NAME: &str = "Sqrt";
 }

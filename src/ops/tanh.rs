@@ -1,8 +1,6 @@
 //! Tanh.
 
-use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
-use super::unary;
-use super::{Attributes, NodeForm, Parsed};
+use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
 use crate::kernels::polynomial::polynomial;
 
@@ -14,13 +12,6 @@ const DENOMINATOR: [f32; 4] = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4
 /// tanh(x).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tanh;
-
-/// # Errors
-/// If an attribute is wrong or not known.
-pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-    unary::finish(form.attributes)?;
-    Ok(Parsed::plain(Tanh))
-}
 
 impl Elementwise<1> for Tanh {
     const READS_INPUTS: bool = false;
@@ -39,22 +30,8 @@ impl Elementwise<1> for Tanh {
     }
 }
 
-impl Operator for Tanh {
-    fn name(&self) -> &str {
-        "Tanh"
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::default()
-    }
-
-    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        unary::infer(inputs)
-    }
-
-    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        unary::implement(site, *self)
-    }
+impl Function for Tanh {
+    const NAME: &str = "Tanh";
 }
 
 #[cfg(test)]

@@ -1,11 +1,51 @@
 //! What operators of one input, element by element, share.
 
-use super::Attributes;
-use super::operator::{Fact, Facts, Implementation, Layout, Refusal, Site};
+use std::any::Any;
+use std::fmt::Debug;
+
+use super::operator::{Fact, Facts, Implementation, Layout, Operator, Refusal, Site};
+use super::{Attributes, NodeForm, Parsed};
 use crate::graph::Dim;
 use crate::kernels::elementwise::{Elementwise, ElementwiseKernel};
 use crate::kernels::traversal::Traversal;
 use crate::tensor::DataType;
+
+/// A function of one number, the derivative with it. It is an [`Operator`] that stays float in quantization.
+pub trait Function: Elementwise<1> + Any + Copy + Debug {
+    /// ONNX `op_type`.
+    const NAME: &str;
+
+    fn attributes(&self) -> Attributes {
+        Attributes::default()
+    }
+}
+
+impl<F: Function> Operator for F {
+    fn name(&self) -> &str {
+        F::NAME
+    }
+
+    fn attributes(&self) -> Attributes {
+        Function::attributes(self)
+    }
+
+    fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
+        infer(inputs)
+    }
+
+    fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
+        implement(site, *self)
+    }
+}
+
+/// Reads a node whose operator has no attributes.
+///
+/// # Errors
+/// If there is one.
+pub fn plain(form: NodeForm, operator: impl Operator) -> Result<Parsed, Refusal> {
+    finish(form.attributes)?;
+    Ok(Parsed::plain(operator))
+}
 
 /// One output like input 0.
 ///
