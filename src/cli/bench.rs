@@ -12,9 +12,7 @@ use super::text::{escape_name, plural, shape};
 use super::{Context, Outcome, work};
 use crate::calibration::{CalibrationSet, Provenance, Samples};
 use crate::error::{Error, Result};
-use crate::evaluation::{
-    Bench, BenchRatio, BenchReport, BenchVerdict, Cost, Plan, SCHEMA, Stopwatch, Subject, bench, require_onnx_runtime,
-};
+use crate::evaluation::{Bench, BenchReport, Cost, Plan, Ratio, SCHEMA, Speed, Stopwatch, Subject, bench, require_onnx_runtime};
 use crate::graph::{Graph, ValueId};
 use crate::memory;
 use crate::onnx::Model;
@@ -161,15 +159,11 @@ fn describe(report: &BenchReport) -> String {
     text
 }
 
-fn describe_ratio(ratio: &BenchRatio, first: &str, second: &str) -> String {
-    let interval = match ratio.interval {
-        Some((low, high)) => format!("95 % confidence: {low:.3} to {high:.3}"),
-        None => "too few runs to say how sure that is".to_string(),
-    };
+fn describe_ratio(ratio: &Ratio, first: &str, second: &str) -> String {
     let verdict = match ratio.verdict {
-        BenchVerdict::Faster => format!("{:.2} times as fast", 1.0 / ratio.median),
-        BenchVerdict::Slower => "slower".to_string(),
-        BenchVerdict::NotToldApart => "no difference that these runs can tell".to_string(),
+        Speed::Faster => format!("{:.2} times as fast", 1.0 / ratio.median),
+        Speed::Slower => "slower".to_string(),
+        Speed::NotToldApart => "no difference that these runs can tell".to_string(),
     };
-    format!("{second} takes {:.3} of the time of {first} ({interval}): {verdict}\n", ratio.median)
+    format!("{second} takes {ratio} of the time of {first}: {verdict}\n")
 }

@@ -14,7 +14,7 @@ use super::terminal::print_line;
 use super::{Context, Outcome, comparison, work};
 use crate::calibration::Framing;
 use crate::error::{Error, Result};
-use crate::evaluation::CompareReport;
+use crate::evaluation::{Baseline, CompareReport};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -74,6 +74,7 @@ pub struct CompareRequest {
     pub framing: Framing,
     pub layers: bool,
     pub gate: GateArguments,
+    pub baseline: Option<Baseline>,
 }
 
 pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
@@ -95,6 +96,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
         framing: arguments.pictures.framing(),
         layers: arguments.layers || gate.min_layer_sqnr.is_some(),
         gate: gate.clone(),
+        baseline: gate.baseline.as_deref().map(Baseline::read).transpose()?,
     };
     let report = comparison::compare(&request, &context.terminal)?;
     tell(&report, format, arguments, context)?;

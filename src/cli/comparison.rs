@@ -9,7 +9,7 @@ use super::synthesize::SynthesizeRequest;
 use super::work::{VERSION, bind, file_report, load, read_again, synthesize_for};
 use crate::calibration::{CalibrationSet, read_labels, read_set};
 use crate::error::{Error, Result};
-use crate::evaluation::{self, CompareReport, Cost, Measured, Ratio, Runtime, SCHEMA, Stopwatch, Subject, compare_layers, race};
+use crate::evaluation::{self, CompareReport, Cost, Gate, Measured, Ratio, Runtime, SCHEMA, Stopwatch, Subject, compare_layers, race};
 use crate::onnx::Model;
 use crate::progress::Progress;
 
@@ -24,7 +24,7 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     let stopwatch = Stopwatch::new(progress);
     let mut reference = load(&request.reference.model, &request.reference.limits, &stopwatch)?;
     let candidate = load(&request.candidate, &request.reference.limits, &stopwatch)?;
-    let gate = request.gate.gate(reference.file_bytes)?;
+    let gate = Gate { limits: request.gate.limits(reference.file_bytes), baseline: request.baseline.clone() };
     let (set, labels) = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
     bind(&mut reference.graph, &request.reference.shapes, &stopwatch)?;

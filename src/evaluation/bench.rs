@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::engine::Subject;
-use super::latency::median;
+use super::latency::{BLOCKS, Ratio, measure, median, round, turn};
 use super::onnx_runtime::{OnnxRuntime, library};
 use super::report::{Cost, FileReport};
 use crate::calibration::CalibrationSet;
@@ -59,37 +59,10 @@ pub struct Timed {
     pub outliers: usize,
 }
 
-/// Time of a file as a part of that of another, run in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Ratio {
-    pub median: f64,
-    /// Bounds of the median, which 95 of 100 such measurements hold; `None` where there are too few runs to say.
-    pub interval: Option<(f64, f64)>,
-    pub verdict: Verdict,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    Faster,
-    Slower,
-    /// The interval comes within 1 % of 1, or there is none.
-    NotToldApart,
-}
-
 /// Seconds of warming up and of measuring one file, where nobody says how often.
 const WARMUP: f64 = 0.5;
 const MEASURING: f64 = 3.0;
 const RUNS: std::ops::RangeInclusive<usize> = 20..=5000;
-/// Seconds of the runs that one file has in its turn, at most: to take turns after every run would keep caches from both.
-const TURN: f64 = 0.01;
-/// Blocks of rounds whose ratios are taken for independent: what disturbs the machine lasts longer than one round.
-const BLOCKS: usize = 25;
-/// Chance that the median lies beyond the interval.
-const RISK: f64 = 0.05;
-
-/// Two sessions of one file differ by up to half of this, which the places of their weights in memory make.
-const LEAST_DIFFERENCE: f64 = 0.01;
 
 /// Runs `files` in turn on the one sample of `set`, and times each run.
 ///
@@ -101,8 +74,7 @@ pub fn bench(files: &[(Subject<'_>, FileReport)], set: &CalibrationSet, plan: Pl
     let (warmup, estimate) = warm_up(&mut engines, set, plan.warmup, progress)?;
     let wanted = (MEASURING / estimate.max(1e-9)) as usize;
     let runs = plan.runs.unwrap_or(wanted.clamp(*RUNS.start(), *RUNS.end()));
-    let turn = ((TURN / estimate.max(1e-9)) as usize).clamp(1, (runs / BLOCKS).max(1));
-    let times = measure(&mut engines, set, runs, turn, progress)?;
+    let times = measure(&mut engines, set, runs, turn(estimate).min((runs / BLOCKS).max(1)), progress)?;
     let timed = |(times, (_, model)): (&Vec<f64>, &(Subject<'_>, FileReport))| Timed::new(times, model.clone());
     let bench = Bench {
         warmup,
@@ -136,33 +108,6 @@ fn warm_up(engines: &mut [OnnxRuntime], set: &CalibrationSet, wanted: Option<usi
     }
     progress.end();
     Ok((rounds, times.into_iter().map(median).fold(0.0, f64::max)))
-}
-
-fn measure(engines: &mut [OnnxRuntime], set: &CalibrationSet, runs: usize, turn: usize, progress: &dyn Progress) -> Result<Vec<Vec<f64>>> {
-    progress.begin("measure", runs.div_ceil(turn));
-    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(runs); engines.len()];
-    for (index, first) in (0..runs).step_by(turn).enumerate() {
-        round(engines, set, index, turn.min(runs - first), &mut times)?;
-        progress.step("");
-    }
-    progress.end();
-    Ok(times)
-}
-
-/// Each file `turn` times, there and back again, so that none always comes after the same one. The first run after another file
-/// does not count.
-fn round(engines: &mut [OnnxRuntime], set: &CalibrationSet, index: usize, turn: usize, times: &mut [Vec<f64>]) -> Result<()> {
-    let count = engines.len();
-    for place in 0..count {
-        let file = if index.is_multiple_of(2) { place } else { count - 1 - place };
-        if count > 1 {
-            engines[file].seconds(set)?;
-        }
-        for _ in 0..turn {
-            times[file].push(engines[file].seconds(set)?);
-        }
-    }
-    Ok(())
 }
 
 impl Timed {
@@ -202,45 +147,9 @@ fn outliers(times: &[f64]) -> usize {
     times.iter().filter(|time| (*time - middle).abs() > 14.826 * deviation.max(f64::MIN_POSITIVE)).count()
 }
 
-impl Ratio {
-    /// Of times measured in turn.
-    fn new(first: &[f64], second: &[f64]) -> Self {
-        let blocks = first.len().clamp(1, BLOCKS);
-        let bound = |block: usize| block * first.len() / blocks;
-        let of = |times: &[f64], block: usize| median(times[bound(block)..bound(block + 1)].to_vec());
-        let mut ratios: Vec<f64> = (0..blocks).map(|block| of(second, block) / of(first, block)).collect();
-        ratios.sort_by(f64::total_cmp);
-        let interval = beyond(blocks).map(|beyond| (ratios[beyond], ratios[blocks - 1 - beyond]));
-        let verdict = match interval {
-            Some((_, high)) if high < 1.0 - LEAST_DIFFERENCE => Verdict::Faster,
-            Some((low, _)) if low > 1.0 + LEAST_DIFFERENCE => Verdict::Slower,
-            _ => Verdict::NotToldApart,
-        };
-        Ratio { median: median(ratios), interval, verdict }
-    }
-}
-
-/// How many of `count` numbers may be left out at each end so that the median of their source is still between the others, but
-/// for [`RISK`]; whatever their distribution is. `None` where they are too few.
-fn beyond(count: usize) -> Option<usize> {
-    // Numbers below the median are a toss of coins.
-    let mut chance = 0.5f64.powi(i32::try_from(count).ok()?);
-    let (mut total, mut most) = (0.0, None);
-    for left_out in 0..count / 2 {
-        total += chance;
-        if 2.0 * total > RISK {
-            break;
-        }
-        most = Some(left_out);
-        chance *= (count - left_out) as f64 / (left_out + 1) as f64;
-    }
-    most
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
 
     fn timed(seconds: &[f64]) -> Timed {
         Timed::new(seconds, FileReport { path: "m.onnx".into(), bytes: 0, sha256: String::new() })
@@ -264,29 +173,5 @@ mod tests {
         assert_eq!((timed(&times).outliers, timed(&times).warning()), (1, None));
         times[50] = 7.0;
         assert!(timed(&times).warning().unwrap().contains("2 of 100 runs are outliers"));
-    }
-
-    #[test]
-    fn as_many_are_left_out_as_tables_of_the_median_say() {
-        // Conover, Practical Nonparametric Statistics: ranks r and n + 1 − r of the two-sided 95 % interval; r is one more.
-        for (count, expected) in [(5, None), (6, Some(0)), (9, Some(1)), (15, Some(3)), (20, Some(5)), (25, Some(7))] {
-            assert_eq!(beyond(count), expected, "{count}");
-        }
-    }
-
-    #[test]
-    fn files_are_told_apart_by_more_than_noise_alone() {
-        let mut random = Random::new(3, 0);
-        let mut measure = |factor: f64, runs: usize| -> Ratio {
-            let mut times = |factor: f64| (0..runs).map(|_| factor * f64::from(1.0 + 0.05 * random.normal())).collect::<Vec<_>>();
-            let (first, second) = (times(1.0), times(factor));
-            Ratio::new(&first, &second)
-        };
-        assert_eq!((measure(0.9, 500).verdict, measure(1.1, 500).verdict), (Verdict::Faster, Verdict::Slower));
-        assert_eq!((measure(0.5, 5).interval, measure(0.5, 5).verdict), (None, Verdict::NotToldApart));
-        let missed = |ratio: &Ratio| ratio.interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
-        let wrong = (0..400).filter(|_| missed(&measure(1.0, 100))).count();
-        assert!((4..=36).contains(&wrong), "{wrong} of 400, where about 4 % are due");
-        assert_eq!(measure(0.995, 5000).verdict, Verdict::NotToldApart);
     }
 }

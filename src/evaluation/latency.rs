@@ -1,68 +1,156 @@
 //! How long files take beside each other in ONNX Runtime.
 
+use serde::Serialize;
+
 use super::engine::Subject;
 use super::onnx_runtime::OnnxRuntime;
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
+use crate::progress::{Progress, Silent};
 
-/// Time of a file beside that of another.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+/// Time of a file as a part of that of another, run in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ratio {
-    /// Median over the rounds.
     pub median: f64,
-    /// Standard error of that median, as far as the rounds tell.
-    pub noise: f64,
+    /// Bounds of the median, which 95 of 100 such measurements hold; `None` where there are too few runs to say.
+    pub interval: Option<(f64, f64)>,
+    pub verdict: Speed,
 }
 
-impl Ratio {
-    /// Whether the file is faster by more than measurements err, and by enough to matter.
-    pub fn is_faster(&self) -> bool {
-        self.median < 1.0 - (3.0 * self.noise).max(LEAST_GAIN)
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Speed {
+    Faster,
+    Slower,
+    /// The interval comes within 1 % of 1, or there is none.
+    NotToldApart,
 }
 
-/// What is gained below this is not worth a choice.
-const LEAST_GAIN: f64 = 0.01;
-const ROUNDS: usize = 15;
-/// Seconds that one file runs for in a round, about, and the most runs that take place for that.
+/// Seconds of the runs that one file has in its turn, at most: to take turns after every run would keep caches from both.
 const TURN: f64 = 0.01;
-const MOST_RUNS: usize = 64;
+/// Runs in a turn, at most.
+const MOST_RUNS: usize = 200;
+/// Blocks of rounds whose ratios are taken for independent: what disturbs the machine lasts longer than one round.
+pub(super) const BLOCKS: usize = 25;
+/// Chance that the median lies beyond the interval.
+const RISK: f64 = 0.05;
 
-/// Times of `files` beside that of the first one, one sample at a time, taking turns: what disturbs the machine for a while
-/// disturbs all of them.
+/// Two sessions of one file differ by up to half of this, which the places of their weights in memory make.
+const LEAST_DIFFERENCE: f64 = 0.01;
+
+/// Times of `files` as parts of that of the first one, on the first sample of `set`.
 ///
 /// # Errors
 /// If ONNX Runtime cannot run one of them.
 pub fn race(files: &[Subject<'_>], set: &CalibrationSet) -> Result<Vec<Ratio>> {
     let mut engines = files.iter().map(OnnxRuntime::new).collect::<Result<Vec<_>>>()?;
     let set = set.slice(0..1);
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); engines.len()];
-    for round in 0..ROUNDS {
-        for turn in 0..engines.len() {
-            // There and back again, so that no file always comes after the same one.
-            let index = if round % 2 == 0 { turn } else { engines.len() - 1 - turn };
-            times[index].push(turn_of(&mut engines[index], &set)?);
+    let mut first = vec![Vec::new(); engines.len()];
+    round(&mut engines, &set, 0, 1, &mut first)?;
+    let turn = turn(first.into_iter().flatten().fold(0.0, f64::max));
+    let times = measure(&mut engines, &set, BLOCKS * turn, turn, &Silent)?;
+    Ok(times.iter().map(|second| Ratio::new(&times[0], second)).collect())
+}
+
+/// Runs in one turn of a file whose runs take about `seconds`.
+pub(super) fn turn(seconds: f64) -> usize {
+    ((TURN / seconds.max(1e-9)) as usize).clamp(1, MOST_RUNS)
+}
+
+/// Seconds of `runs` runs of each engine, `turn` at a time.
+///
+/// # Errors
+/// If one of them fails.
+pub(super) fn measure(
+    engines: &mut [OnnxRuntime],
+    set: &CalibrationSet,
+    runs: usize,
+    turn: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>> {
+    progress.begin("measure", runs.div_ceil(turn));
+    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(runs); engines.len()];
+    for (index, first) in (0..runs).step_by(turn).enumerate() {
+        round(engines, set, index, turn.min(runs - first), &mut times)?;
+        progress.step("");
+    }
+    progress.end();
+    Ok(times)
+}
+
+/// Each file `turn` times, there and back again, so that none always comes after the same one. The first run after another file
+/// does not count.
+///
+/// # Errors
+/// If one of them fails.
+pub(super) fn round(engines: &mut [OnnxRuntime], set: &CalibrationSet, index: usize, turn: usize, times: &mut [Vec<f64>]) -> Result<()> {
+    let count = engines.len();
+    for place in 0..count {
+        let file = if index.is_multiple_of(2) { place } else { count - 1 - place };
+        if count > 1 {
+            engines[file].seconds(set)?;
+        }
+        for _ in 0..turn {
+            times[file].push(engines[file].seconds(set)?);
         }
     }
-    let first = times[0].clone();
-    Ok(times.iter().map(|times| ratio(times.iter().zip(&first).map(|(a, b)| a / b).collect())).collect())
+    Ok(())
 }
 
-/// Seconds of the median of some runs, the first of which does not count.
-fn turn_of(engine: &mut OnnxRuntime, set: &CalibrationSet) -> Result<f64> {
-    let estimate = engine.seconds(set)?.max(1e-6);
-    let runs = ((TURN / estimate) as usize).clamp(1, MOST_RUNS);
-    let times = (0..runs).map(|_| engine.seconds(set)).collect::<Result<Vec<_>>>()?;
-    Ok(median(times))
+impl Ratio {
+    /// Whether the file is faster by more than measurements err, and by enough to matter.
+    pub fn is_faster(&self) -> bool {
+        self.verdict == Speed::Faster
+    }
+
+    /// The least that the ratio may be, as far as the measurement tells.
+    pub fn least(&self) -> f64 {
+        self.interval.map_or(self.median, |(low, _)| low)
+    }
+
+    /// Of times measured in turn.
+    pub(super) fn new(first: &[f64], second: &[f64]) -> Self {
+        let blocks = first.len().clamp(1, BLOCKS);
+        let bound = |block: usize| block * first.len() / blocks;
+        let of = |times: &[f64], block: usize| median(times[bound(block)..bound(block + 1)].to_vec());
+        let mut ratios: Vec<f64> = (0..blocks).map(|block| of(second, block) / of(first, block)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let interval = beyond(blocks).map(|beyond| (ratios[beyond], ratios[blocks - 1 - beyond]));
+        let verdict = match interval {
+            Some((_, high)) if high < 1.0 - LEAST_DIFFERENCE => Speed::Faster,
+            Some((low, _)) if low > 1.0 + LEAST_DIFFERENCE => Speed::Slower,
+            _ => Speed::NotToldApart,
+        };
+        Ratio { median: median(ratios), interval, verdict }
+    }
 }
 
-fn ratio(ratios: Vec<f64>) -> Ratio {
-    let middle = median(ratios.clone());
-    let deviation = median(ratios.iter().map(|ratio| (ratio - middle).abs()).collect());
-    // 1.4826: from the median deviation of a normal distribution to its standard deviation; 1.2533: from the error of a
-    // mean to that of a median.
-    Ratio { median: middle, noise: 1.2533 * 1.4826 * deviation / (ratios.len() as f64).sqrt() }
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.interval {
+            Some((low, high)) => write!(f, "{:.3} (95 % confidence: {low:.3} to {high:.3})", self.median),
+            None => write!(f, "{:.3} (too few runs to say how sure that is)", self.median),
+        }
+    }
+}
+
+/// How many of `count` numbers may be left out at each end so that the median of their source is still between the others, but
+/// for [`RISK`]; whatever their distribution is. `None` where they are too few.
+fn beyond(count: usize) -> Option<usize> {
+    // Numbers below the median are a toss of coins.
+    let mut chance = 0.5f64.powi(i32::try_from(count).ok()?);
+    let (mut total, mut most) = (0.0, None);
+    for left_out in 0..count / 2 {
+        total += chance;
+        if 2.0 * total > RISK {
+            break;
+        }
+        most = Some(left_out);
+        chance *= (count - left_out) as f64 / (left_out + 1) as f64;
+    }
+    most
 }
 
 /// The upper one of two in the middle; not a number where there are none.
@@ -72,37 +160,51 @@ pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
 }
 
 /// A candidate, and its time beside that of the one it was held against.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trial {
     pub candidate: String,
     pub against: String,
-    pub ratio: f64,
-    pub noise: f64,
+    pub ratio: Ratio,
 }
 
 impl Trial {
     pub fn new(candidate: &str, against: &str, ratio: Ratio) -> Trial {
-        Trial { candidate: candidate.to_string(), against: against.to_string(), ratio: ratio.median, noise: ratio.noise }
+        Trial { candidate: candidate.to_string(), against: against.to_string(), ratio }
     }
 }
 
 impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} takes {:.3} ± {:.3} of the time of {}", self.candidate, self.ratio, self.noise, self.against)
+        write!(f, "{} takes {} of the time of {}", self.candidate, self.ratio, self.against)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     #[test]
-    fn only_what_is_faster_beyond_noise_counts() {
-        let quiet = ratio(vec![0.90, 0.91, 0.89, 0.90, 0.92]);
-        assert!((quiet.median - 0.90).abs() < 1e-9 && quiet.is_faster(), "{quiet:?}");
-        let loud = ratio(vec![0.90, 1.20, 0.70, 1.00, 0.95]);
-        assert!((loud.median - 0.95).abs() < 1e-9 && !loud.is_faster(), "{loud:?}");
-        assert!(!ratio(vec![0.995; 5]).is_faster() && !ratio(vec![1.0; 5]).is_faster());
-        assert!(ratio(vec![0.9, 0.9, 50.0, 0.9, 0.9]).is_faster(), "one disturbed round changes nothing");
+    fn as_many_are_left_out_as_tables_of_the_median_say() {
+        // Conover, Practical Nonparametric Statistics: ranks r and n + 1 − r of the two-sided 95 % interval; r is one more.
+        for (count, expected) in [(5, None), (6, Some(0)), (9, Some(1)), (15, Some(3)), (20, Some(5)), (25, Some(7))] {
+            assert_eq!(beyond(count), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_apart_by_more_than_noise_alone() {
+        let mut random = Random::new(3, 0);
+        let mut measure = |factor: f64, runs: usize| -> Ratio {
+            let mut times = |factor: f64| (0..runs).map(|_| factor * f64::from(1.0 + 0.05 * random.normal())).collect::<Vec<_>>();
+            let (first, second) = (times(1.0), times(factor));
+            Ratio::new(&first, &second)
+        };
+        assert_eq!((measure(0.9, 500).verdict, measure(1.1, 500).verdict), (Speed::Faster, Speed::Slower));
+        assert_eq!((measure(0.5, 5).interval, measure(0.5, 5).verdict), (None, Speed::NotToldApart));
+        let missed = |ratio: &Ratio| ratio.interval.is_some_and(|(low, high)| low > 1.0 || high < 1.0);
+        let wrong = (0..400).filter(|_| missed(&measure(1.0, 100))).count();
+        assert!((4..=36).contains(&wrong), "{wrong} of 400, where about 4 % are due");
+        assert_eq!(measure(0.995, 5000).verdict, Speed::NotToldApart);
     }
 }

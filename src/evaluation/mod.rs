@@ -22,14 +22,14 @@ mod stopwatch;
 mod tract;
 
 pub use baseline::Baseline;
-pub use bench::{Bench, BenchReport, Plan, Ratio as BenchRatio, Verdict as BenchVerdict, bench, require_library as require_onnx_runtime};
+pub use bench::{Bench, BenchReport, Plan, bench, require_library as require_onnx_runtime};
 pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use curve::Curve;
 pub use engine::{Engine, Subject};
 pub use gate::{Gate, Measured, Place, Rule, Verdict};
 pub use inspection::*;
-pub use latency::{Ratio, Trial, race};
+pub use latency::{Ratio, Speed, Trial, race};
 pub use layers::{LayerComparison, compare_layers};
 pub use metrics::{Metrics, measure};
 pub use onnx_runtime::{OnnxRuntime, library as onnx_runtime_library};

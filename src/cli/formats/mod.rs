@@ -87,7 +87,8 @@ impl FromStr for FormatFile {
 #[cfg(test)]
 mod samples {
     use crate::evaluation::{
-        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, OutputComparison, Place, Ratio, Rule, SCHEMA, Verdict,
+        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, OutputComparison, Place, Ratio, Rule, SCHEMA, Speed,
+        Verdict,
     };
 
     /// A report with a name that tries everything.
@@ -124,7 +125,7 @@ mod samples {
                 accuracy: Some(accuracy),
             },
             layers: Some(vec![LayerComparison { name: name.into(), operator: "Conv".into(), sqnr_db: 20.0 }]),
-            latency: Some(Ratio { median: 0.5, noise: 0.01 }),
+            latency: Some(Ratio { median: 0.5, interval: Some((0.48, 0.53)), verdict: Speed::Faster }),
             verdicts: vec![verdict(Rule::Sqnr, 100.0, true), verdict(Rule::Agreement, 98.5, passed)],
             passed,
             provenance: Default::default(),

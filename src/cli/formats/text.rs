@@ -13,7 +13,7 @@ pub fn text(report: &CompareReport) -> String {
     let mut text = describe_comparison(&report.comparison);
     text += &format!("size: {} ({percent:.0} % of {})\n", bytes(candidate), bytes(reference));
     if let Some(latency) = &report.latency {
-        text += &format!("latency: {:.3} ± {:.3} of the reference, one sample in ONNX Runtime\n", latency.median, 2.0 * latency.noise);
+        text += &format!("latency: {latency} of the reference, one sample in ONNX Runtime\n");
     }
     text += &report.layers.as_deref().map(describe_layers).unwrap_or_default();
     for verdict in &report.verdicts {
