@@ -144,7 +144,7 @@ fn run() -> u8 {
     };
     let context = Context {
         terminal: Terminal::new(&arguments.global),
-        execution: crate::execution::Config { isa: arguments.global.isa },
+        execution: crate::execution::Config::new(arguments.global.isa),
         json: arguments.global.json,
         limits: arguments.global.limits(),
     };

@@ -3,6 +3,7 @@
 pub mod adam;
 #[cfg(feature = "candle")]
 pub mod candle;
+mod device;
 pub mod tape;
 #[cfg(test)]
 mod tests;
@@ -18,17 +19,32 @@ use crate::graph::{Graph, Node, ValueId};
 use crate::kernels::Isa;
 use crate::memory;
 use crate::passes::single_sample;
+pub use device::{Cards, Device};
 use tape::{Lane, Request, Tape};
 
 /// How to run. Results depend on `isa`, never on the number of threads (rayon's global pool).
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub isa: Isa,
+    /// Where images are synthesized and networks tuned; everything else runs on the tape.
+    pub device: Device,
+}
+
+impl Config {
+    /// On the tape.
+    pub fn new(isa: Isa) -> Self {
+        Config { isa, device: Device::Cpu }
+    }
+
+    /// What results depend on: the instruction set of the tape, or the device.
+    pub fn engine_name(&self) -> String {
+        if self.device.is_tape() { self.isa.name().to_string() } else { self.device.to_string() }
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { isa: Isa::detect() }
+        Config::new(Isa::detect())
     }
 }
 

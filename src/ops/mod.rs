@@ -102,7 +102,7 @@ mod tanh;
 mod thresholded_relu;
 mod tile;
 mod transpose;
-mod unary;
+pub(crate) mod unary;
 mod variadic;
 
 use std::sync::Arc;

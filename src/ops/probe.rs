@@ -216,7 +216,8 @@ pub fn assert_close(name: &str, got: &[f32], wanted: &[f32], tolerance: f32) {
     }
 }
 
-/// Holds every gradient against central differences, written and accumulated, on every layout and instruction set.
+/// Holds every gradient against central differences, written and accumulated, on every layout and instruction set; and those of
+/// the engine on tensors against these.
 pub fn check_gradient(name: &str, operator: &dyn Operator, inputs: &[Option<Input>], tolerance: f32) {
     for order in ORDERS {
         for isa in Isa::available() {
@@ -232,6 +233,50 @@ pub fn check_gradient(name: &str, operator: &dyn Operator, inputs: &[Option<Inpu
             }
         }
     }
+    #[cfg(feature = "candle")]
+    check_tensors(name, operator, inputs);
+}
+
+/// Holds the form on tensors against the kernel.
+#[cfg(feature = "candle")]
+fn check_tensors(name: &str, operator: &dyn Operator, inputs: &[Option<Input>]) {
+    use crate::calibration::{CalibrationSet, Provenance, Samples};
+    use crate::graph::{Dim, Graph};
+    if !operator.domain().is_empty() {
+        return;
+    }
+    let (again, _) = read(operator.name(), 13, operator.attributes(), inputs);
+    let mut graph = Graph::default();
+    graph.opset = 13;
+    let (mut values, mut parameters, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, input) in inputs.iter().enumerate() {
+        let Some(input) = input else {
+            values.push(None);
+            continue;
+        };
+        let value = if input.shared {
+            graph.add_constant(format!("i{index}"), input.tensor())
+        } else {
+            let shape = input.shape.iter().map(|size| Dim::Known(*size)).collect();
+            graph.add_value(format!("i{index}"), Some(input.data_type), Some(shape))
+        };
+        if !input.shared {
+            graph.inputs.push(value);
+            samples.push(Samples::new(format!("i{index}"), input.shape.clone(), input.values.clone()).unwrap());
+        } else if !input.constant {
+            parameters.push(value);
+        }
+        values.push(Some(value));
+    }
+    if samples.is_empty() {
+        return;
+    }
+    let y = graph.add_value("y", None, None);
+    graph.add_node("y", again, values, vec![Some(y)]);
+    graph.outputs = vec![y];
+    crate::passes::infer_shapes(&mut graph).unwrap();
+    let set = CalibrationSet { inputs: samples, provenance: Provenance::default() };
+    crate::execution::candle::tests::assert_agree_on(name, &graph, &[y], &parameters, &set);
 }
 
 fn differences(probe: &mut Probe, inputs: &[Option<Input>], weights: &[f32]) -> Vec<Vec<f32>> {

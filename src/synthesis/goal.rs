@@ -159,6 +159,16 @@ pub struct Pull {
 }
 
 impl Pull {
+    /// a, per channel.
+    pub fn constant(&self) -> &[f32] {
+        &self.a
+    }
+
+    /// b, per channel.
+    pub fn by_value(&self) -> &[f32] {
+        &self.b
+    }
+
     /// Adds the gradient of `values`, channels contiguous, to `target`.
     pub fn add(&self, values: &[f32], target: &mut [f32], isa: Isa) {
         isa.run(

@@ -7,73 +7,22 @@ use super::frame::Frame;
 use super::goal::{Goal, Pull, Site};
 use super::input::{Augmentation, Input};
 use super::loss::{ImageLoss, Plane};
-use super::method::Pool;
+use super::method::{Method, Pool};
+use super::passes::Passes;
 use super::source::Source;
 use crate::checkpoint::Reached;
 use crate::error::{Error, Result};
 use crate::execution::adam::Moment;
-use crate::execution::tape::{ChannelSums, Lane, Lanes, SharedGradients, Tape, in_memory_order};
-use crate::graph::ValueId;
-use crate::kernels::Isa;
-use crate::memory;
-use crate::ops::operator::{Gradient, Layout};
+use crate::execution::tape::{ChannelSums, SharedGradients, in_memory_order};
+use crate::ops::operator::Layout;
 use crate::progress::Progress;
 use crate::random::Random;
 
 /// What the batches of a set have in common.
 pub struct Matching<'a> {
-    pub tape: &'a mut Tape,
+    pub passes: Box<dyn Passes + 'a>,
     pub goal: &'a Goal<'a>,
-    /// Offsets of swing convolutions.
-    pub swings: &'a [ValueId],
     pub inputs: &'a [Input],
-    pub isa: Isa,
-    pub activations: Activations,
-}
-
-/// How often the pixels of a batch are in memory: as they were, as they are, their gradients, two moments, and at full size.
-const PIXEL_COPIES: usize = 6;
-
-/// Where activations are between a pass forward and the pass backward.
-pub enum Activations {
-    /// Every sample of a batch keeps its own.
-    Kept(Vec<Lane>),
-    /// There is no memory for that: as many samples as can be have them at once, and they are made again for the pass backward,
-    /// bit by bit the same.
-    MadeAgain { lanes: Lanes, at_once: usize },
-}
-
-impl Activations {
-    /// For batches of `samples`.
-    ///
-    /// # Errors
-    /// If there is no memory for one sample.
-    pub fn plan(tape: &Tape, inputs: &[Input], samples: usize, progress: &dyn Progress) -> Result<Self> {
-        let pixels = (inputs.iter().map(Input::len).sum::<usize>() * size_of::<f32>() * PIXEL_COPIES) as u64;
-        let what = format!("{samples} images and the activations of one");
-        let at_once = memory::fit_beside(pixels.saturating_mul(samples as u64), tape.lane_bytes(), samples, &what)?;
-        if at_once == samples {
-            return Ok(Activations::Kept((0..samples).map(|_| tape.lane()).collect()));
-        }
-        progress.note(&format!(
-            "there is no memory for the activations of {samples} images: they are made again for the pass backward, which takes a third longer"
-        ));
-        Ok(Activations::MadeAgain { lanes: Lanes::default(), at_once: at_once.min(rayon::current_num_threads()) })
-    }
-
-    /// Does `work` on every sample, with a lane for each; the second argument says whether its activations are there.
-    fn for_each(&mut self, tape: &Tape, samples: &mut [Sample], work: impl Fn(&mut Sample, &mut Lane, bool) + Sync) {
-        match self {
-            Activations::Kept(lanes) => {
-                samples.par_iter_mut().zip(lanes).for_each(|(sample, lane)| work(sample, lane, true));
-            }
-            Activations::MadeAgain { lanes, at_once } => {
-                for samples in samples.chunks_mut(*at_once) {
-                    samples.par_iter_mut().for_each(|sample| lanes.with(tape, |lane| work(sample, lane, false)));
-                }
-            }
-        }
-    }
 }
 
 /// How far to go.
@@ -92,19 +41,19 @@ pub struct Sample {
     pub elements: Vec<Vec<f32>>,
     pub gradients: Vec<Vec<f32>>,
     /// The elements as the network sees them, where that is not as they are.
-    blurred: Vec<Vec<f32>>,
+    pub(super) blurred: Vec<Vec<f32>>,
     /// Class that it is to belong to.
-    label: usize,
+    pub(super) label: usize,
     /// What it adds to the loss for itself, in the pass that is under way.
-    loss: f64,
-    scores_gradient: Vec<f32>,
+    pub(super) loss: f64,
+    pub(super) scores_gradient: Vec<f32>,
     /// Per site.
-    sums: Vec<ChannelSums>,
+    pub(super) sums: Vec<ChannelSums>,
     /// Per site, where every image is matched for itself.
-    pulls: Vec<Pull>,
-    scratch: Vec<f32>,
+    pub(super) pulls: Vec<Pull>,
+    pub(super) scratch: Vec<f32>,
     /// Gradients of swing offsets, which nobody reads.
-    unused: SharedGradients,
+    pub(super) unused: SharedGradients,
 }
 
 /// One image of each input, row-major.
@@ -175,18 +124,18 @@ impl Matching<'_> {
             Some(Reached::Step(start)) => Some(start),
             None => None,
         };
-        let layouts = (0..self.inputs.len()).map(|index| self.tape.input_layout(index).clone()).collect();
+        let layouts = (0..self.inputs.len()).map(|index| self.passes.input_layout(index)).collect();
         let mut frame = Frame::new(self.inputs, layouts, self.goal.method.low_pass);
         let mut samples: Vec<Sample> = images.iter().map(|image| self.sample(image, &frame, &mut course.of_labels)).collect();
         let mut losses = start.map_or(Ok(Vec::new()), |start| start.put_back(&mut samples, &mut course))?;
         let Course { source, earlier, extent, mut random, progress, .. } = course;
         for step in losses.len()..extent.steps {
-            self.swing(&mut random)?;
+            self.passes.swing(&mut random)?;
             frame.see_through(self.inputs, self.draw(&mut random));
             source.render(&mut samples);
-            self.forward(&mut samples, &frame);
+            self.passes.forward(&mut samples, &frame, self.goal, progress)?;
             let (loss, pulls) = self.reduce(&mut samples, earlier);
-            self.backward(&mut samples, &frame, &pulls);
+            self.passes.backward(&mut samples, &frame, self.goal, &pulls, progress)?;
             samples.par_iter_mut().for_each(Sample::forget_lost_gradients);
             let loss = loss + samples.iter().map(|sample| sample.loss).sum::<f64>();
             losses.push(loss);
@@ -226,20 +175,8 @@ impl Matching<'_> {
             sums: channels.clone().map(ChannelSums::new).collect(),
             pulls: Vec::new(),
             scratch: vec![0.0; 2 * channels.max().unwrap_or(0)],
-            unused: self.tape.shared_gradients(),
+            unused: self.passes.unused(),
         }
-    }
-
-    /// New offsets for all swing convolutions.
-    fn swing(&mut self, random: &mut Random) -> Result<()> {
-        for value in self.swings {
-            let offset = self.tape.parameter_mut(*value).ok_or_else(|| Error::Internal("a swing offset is not a parameter".into()))?;
-            offset.iter_mut().for_each(|x| *x = random.below(3) as f32);
-        }
-        if !self.swings.is_empty() {
-            self.tape.refresh();
-        }
-        Ok(())
     }
 
     fn draw(&self, random: &mut Random) -> Augmentation {
@@ -247,28 +184,6 @@ impl Matching<'_> {
         let mut shift = || random.below(2 * reach + 1) as isize - reach as isize;
         let shift = (shift(), shift());
         Augmentation { flip: random.below(2) == 1, shift }
-    }
-
-    fn forward(&mut self, samples: &mut [Sample], frame: &Frame) {
-        let share = 1.0 / samples.len().max(1) as f64;
-        let Matching { tape, goal, isa, activations, .. } = self;
-        let tape: &Tape = tape;
-        activations.for_each(tape, samples, |sample, lane, _| {
-            if frame.is_blurred() {
-                sample.blurred.clone_from(&sample.elements);
-                frame.blur(&mut sample.blurred);
-            }
-            sample.show(tape, lane, frame);
-            sample.loss = 0.0;
-            let Sample { sums, scratch, scores_gradient, loss, label, .. } = sample;
-            tape.forward_with(lane, &mut |seed, values| match sums.get_mut(seed) {
-                Some(sums) => {
-                    sums.clear();
-                    sums.add_sample(values, scratch, *isa);
-                }
-                None => *loss += share * goal.judge_scores(values, *label, scores_gradient),
-            });
-        });
     }
 
     /// The loss, and the pull of the statistics that all samples share.
@@ -297,36 +212,6 @@ impl Matching<'_> {
         let (loss, pulls) = statistics.pulls(pooled.iter(), 1.0);
         (own + loss, pulls)
     }
-
-    /// Gradients of all samples' elements.
-    fn backward(&mut self, samples: &mut [Sample], frame: &Frame, shared: &[Pull]) {
-        let share = 1.0 / samples.len().max(1) as f32;
-        let Matching { tape, goal, isa, activations, .. } = self;
-        let tape: &Tape = tape;
-        activations.for_each(tape, samples, |sample, lane, is_there| {
-            if !is_there {
-                sample.show(tape, lane, frame);
-                tape.forward(lane);
-            }
-            let Sample { pulls, scores_gradient, unused, .. } = sample;
-            let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
-            let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
-                if index == goal.sites.len() {
-                    gradient.open().iter_mut().zip(scores_gradient.iter()).for_each(|(to, from)| *to += share * from);
-                } else if let Some(pull) = pulls.get(index) {
-                    pull.add(values, gradient.open(), *isa);
-                }
-            };
-            tape.backward(lane, unused, &seed);
-            for (index, (gradient, view)) in sample.gradients.iter_mut().zip(&frame.views).enumerate() {
-                for (from, to) in tape.input_gradient(lane, index).iter().zip(view) {
-                    gradient[*to as usize] = *from;
-                }
-            }
-            frame.blur(&mut sample.gradients);
-            sample.add_image_losses(&goal.method.image_losses, frame, share);
-        });
-    }
 }
 
 impl Sample {
@@ -342,13 +227,32 @@ impl Sample {
         self.gradients.iter_mut().flatten().filter(|gradient| !gradient.is_finite()).for_each(|gradient| *gradient = 0.0);
     }
 
-    /// Puts the elements before the network, as `frame` lets it see them.
-    fn show(&self, tape: &Tape, lane: &mut Lane, frame: &Frame) {
-        let shown = if frame.is_blurred() { &self.blurred } else { &self.elements };
-        for (index, (elements, view)) in shown.iter().zip(&frame.views).enumerate() {
-            let memory = tape.input_mut(lane, index);
-            memory.iter_mut().zip(view).for_each(|(to, from)| *to = elements[*from as usize]);
+    /// Lets the network see the elements at this step.
+    pub(super) fn look(&mut self, frame: &Frame) {
+        self.loss = 0.0;
+        if frame.is_blurred() {
+            self.blurred.clone_from(&self.elements);
+            frame.blur(&mut self.blurred);
         }
+    }
+
+    /// The elements of input `index` as `frame` lets the network see them.
+    pub(super) fn seen<'a>(&'a self, index: usize, frame: &'a Frame) -> impl Iterator<Item = f32> + 'a {
+        let shown = if frame.is_blurred() { &self.blurred } else { &self.elements };
+        frame.views[index].iter().map(move |from| shown[index][*from as usize])
+    }
+
+    /// Takes the gradient of what the network saw of input `index`.
+    pub(super) fn take_gradient(&mut self, index: usize, gradient: &[f32], frame: &Frame) {
+        for (from, to) in gradient.iter().zip(&frame.views[index]) {
+            self.gradients[index][*to as usize] = *from;
+        }
+    }
+
+    /// Completes the gradients once the network's are there; `share` is that of the sample in the batch.
+    pub(super) fn complete_gradients(&mut self, method: &Method, frame: &Frame, share: f32) {
+        frame.blur(&mut self.gradients);
+        self.add_image_losses(&method.image_losses, frame, share);
     }
 
     /// Adds the gradients of the losses on pixels, `share` of their mean over planes.

@@ -15,6 +15,7 @@ pub mod losses;
 mod matching;
 pub mod method;
 pub mod moments;
+mod passes;
 mod range_search;
 pub mod sibling;
 pub mod similarity;
@@ -23,6 +24,8 @@ pub mod source;
 pub mod sources;
 mod stages;
 mod swing;
+#[cfg(feature = "candle")]
+mod tensor_passes;
 #[cfg(test)]
 mod tests;
 
@@ -34,15 +37,16 @@ pub use assessment::{Assessment, Diversity, assess, distance};
 use goal::{Goal, Site};
 use input::Input;
 use input_range::{InputRange, PixelRange};
-use matching::{Activations, Course, Extent, Image, Matched, Matching};
+use matching::{Course, Extent, Image, Matched, Matching};
 use method::{Method, Pool, Start};
+use passes::Setup;
 use source::Setting;
 use stages::Stage;
 
 use crate::calibration::{CalibrationSet, Elements, Provenance, Samples};
 use crate::error::{Error, Result};
 use crate::execution;
-use crate::execution::tape::{ChannelSums, Request, Tape};
+use crate::execution::tape::ChannelSums;
 use crate::graph::{Graph, Node, ValueId, known_shape};
 use crate::memory;
 use crate::passes::single_sample;
@@ -140,7 +144,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
         steps: found.map(|_| config.steps),
         version: env!("CARGO_PKG_VERSION").to_string(),
         recipe: Some(method.recipe.clone()),
-        isa: Some(config.execution.isa.name().to_string()),
+        isa: Some(config.execution.engine_name()),
         ..Provenance::default()
     };
     let set = CalibrationSet { inputs: samples, provenance };
@@ -280,25 +284,16 @@ fn optimize(
     let Stage { inputs, steps: most, factor, .. } = stage;
     let mut graph = stage.graph.clone();
     let swings = swing::insert_swing(&mut graph)?;
-    let (seeds, isa) = (goal.seeds(), config.execution.isa);
-    let mut tape = Tape::compile(&graph, &Request { targets: &[], seeds: &seeds, input_gradients: true, parameters: &swings, isa })?;
-    // What lies behind the last seed is not compiled.
-    let swings: Vec<ValueId> = swings.into_iter().filter(|value| tape.parameter(*value).is_some()).collect();
-    let count = batches(config).len();
-    let mut matching = Matching {
-        activations: Activations::plan(&tape, inputs, config.batch.min(config.samples), progress)?,
-        tape: &mut tape,
-        goal,
-        swings: &swings,
-        inputs,
-        isa,
-    };
+    let (execution, count) = (config.execution, batches(config).len());
+    let setup = Setup { graph: &graph, goal, swings: &swings, inputs, samples: config.batch.min(config.samples), execution };
+    let mut matching = Matching { passes: setup.open(progress)?, goal, inputs };
     let mut earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
     progress.begin("synthesize", most * count);
     let (mut ends, mut taken) = ((0.0, 0.0), 0);
     for (index, range) in batches(config).enumerate() {
         let stream = |purpose: u32| Random::new(config.seed, 1 << purpose | (*factor as u64 - 1) << 48 | index as u64);
-        let setting = Setting { inputs, samples: range.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa };
+        let setting =
+            Setting { inputs, samples: range.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa: execution.isa };
         let mut source = (config.method.source.open)(&setting)?;
         let extent = Extent { steps: *most, sufficient: sufficient(config, index) };
         let course = Course { source: source.as_mut(), earlier: &earlier, extent, random: stream(32), of_labels: stream(33), progress };

@@ -1,6 +1,7 @@
 //! Synthesis on a small network.
 
 use super::input_range::InputRange;
+use super::passes::{Activations, TapePasses};
 use super::swing::insert_swing;
 use super::*;
 use crate::checkpoint::tests::check_resuming;
@@ -75,18 +76,17 @@ fn activations_that_are_made_again_are_the_same() {
     let inputs = find_inputs(&graph, &sites, &config, &Silent).unwrap();
     let goal = Goal::new(&graph, &sites, &inputs, &config.method).unwrap();
     let with = |made_again: bool| {
-        let request = Request { targets: &[], seeds: &goal.seeds(), input_gradients: true, parameters: &[], isa: config.execution.isa };
-        let mut tape = Tape::compile(&graph, &request).unwrap();
-        let activations = match made_again {
-            false => Activations::plan(&tape, &inputs, 5, &Silent).unwrap(),
-            true => Activations::MadeAgain { lanes: Lanes::default(), at_once: 2 },
-        };
-        assert!(made_again || matches!(activations, Activations::Kept(_)));
         let isa = config.execution.isa;
+        let setup = Setup { graph: &graph, goal: &goal, swings: &[], inputs: &inputs, samples: 5, execution: config.execution };
+        let mut passes = TapePasses::new(&setup, &Silent).unwrap();
+        assert!(matches!(passes.activations, Activations::Kept(_)));
+        if made_again {
+            passes.activations = Activations::MadeAgain { lanes: Lanes::default(), at_once: 2 };
+        }
         let images = read_batch(&first_samples(&inputs, config.method.start, config.seed, config.samples).unwrap(), 0..5).unwrap();
         let setting = Setting { inputs: &inputs, samples: 5, rate: config.method.rate, seed: 0, batch: 0, isa };
         let mut source = (config.method.source.open)(&setting).unwrap();
-        let mut matching = Matching { tape: &mut tape, goal: &goal, swings: &[], inputs: &inputs, isa, activations };
+        let mut matching = Matching { passes: Box::new(passes), goal: &goal, inputs: &inputs };
         let earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
         let (random, of_labels) = (Random::new(0, 1), Random::new(0, 2));
         let extent = Extent { steps: 6, sufficient: None };
@@ -105,4 +105,33 @@ fn an_interrupted_synthesis_goes_on_to_the_same_images() {
             check_resuming(4, |progress| Ok(synthesize(&Sketch::residual(), &config, progress)?.set));
         }
     }
+}
+
+/// The engine on tensors, with one device and with two, comes to the same losses.
+#[cfg(feature = "candle")]
+#[test]
+fn tensors_come_as_near_as_the_tape() {
+    for method in [Method::default(), Method { pool: Pool::Image, ..Method::default() }, everything()] {
+        let with = |device| {
+            let config =
+                Config { method: method.clone(), execution: execution::Config { device, ..execution::Config::default() }, ..config(40, 0) };
+            synthesize(&Sketch::residual(), &config, &Silent).unwrap()
+        };
+        let tape = with(execution::Device::Cpu);
+        for ranks in [1, 2] {
+            let tensors = with(execution::Device::Tensors(ranks));
+            let (wanted, found) = (tape.loss.unwrap(), tensors.loss.unwrap());
+            assert!((wanted.0 - found.0).abs() < 1e-4 * wanted.0, "{wanted:?}, {found:?}");
+            assert!((wanted.1 - found.1).abs() < 0.05 * wanted.1, "{wanted:?}, {found:?}");
+            assert_eq!(tensors.set.provenance.isa.as_deref(), Some("tensors"));
+        }
+    }
+}
+
+/// All losses at once, through a blur.
+#[cfg(feature = "candle")]
+fn everything() -> Method {
+    let image_losses = losses::of_images().iter().map(|loss| (*loss, 0.05)).collect();
+    let output_losses = losses::of_outputs().iter().map(|loss| (*loss, 0.02)).collect();
+    Method { image_losses, output_losses, low_pass: Some(0.6), start: Start::Gaussian, ..Method::default() }
 }

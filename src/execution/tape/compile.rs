@@ -80,7 +80,7 @@ pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
 }
 
 /// Nodes that any of `values` depends on.
-fn needed_nodes(graph: &Graph, values: &[ValueId]) -> BTreeSet<NodeId> {
+pub fn needed_nodes(graph: &Graph, values: &[ValueId]) -> BTreeSet<NodeId> {
     let mut live: HashSet<ValueId> = values.iter().copied().collect();
     let mut needed = BTreeSet::new();
     for (id, node) in graph.nodes().rev() {

@@ -22,9 +22,10 @@ use crate::kernels::Isa;
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 use crate::tensor::TensorData;
 
-pub use compile::in_memory_order;
+pub use compile::{in_memory_order, needed_nodes};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
+pub(super) use moves::Move;
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -41,7 +42,7 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn wanted(&self) -> Vec<ValueId> {
+    pub(super) fn wanted(&self) -> Vec<ValueId> {
         let mut wanted: Vec<ValueId> = self.targets.iter().chain(self.seeds).copied().collect();
         wanted.sort_unstable();
         wanted.dedup();

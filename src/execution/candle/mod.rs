@@ -1,0 +1,271 @@
+//! The same graph on candle tensors, a whole batch at once: the engine for graphics cards, and a second opinion on the tape.
+//!
+//! Backward is our own: candle's gradients of pools, up-sampling and strided convolutions are wrong or missing. Operators without
+//! a form on tensors run on the CPU; [`Network::on_host`] names them.
+
+mod compile;
+mod convolution;
+mod elementwise;
+mod gather;
+mod host;
+mod moves;
+mod normalization;
+mod opening;
+mod pooling;
+mod products;
+mod quantization;
+mod step;
+#[cfg(test)]
+pub mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{Device, Tensor};
+
+use super::tape::Request;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use step::{Call, Step};
+
+/// What went wrong on a device.
+pub fn tensor_error(error: candle_core::Error) -> Error {
+    Error::Engine { engine: "candle".to_string(), reason: error.to_string() }
+}
+
+/// Whether a device had too little memory.
+pub fn is_out_of_memory(error: &Error) -> bool {
+    let reason = match error {
+        Error::Engine { reason, .. } => reason.to_ascii_lowercase(),
+        _ => return false,
+    };
+    reason.contains("out_of_memory") || reason.contains("out of memory") || reason.contains("alloc_failed")
+}
+
+/// The row-major elements of a tensor.
+///
+/// # Errors
+/// If the device fails.
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all().and_then(|tensor| tensor.to_vec1()).map_err(tensor_error)
+}
+
+/// A step and what it reads and makes.
+struct Placed {
+    name: String,
+    step: Box<dyn Step>,
+    inputs: Vec<Option<ValueId>>,
+    output: ValueId,
+    /// Which inputs need a gradient.
+    wanted: Vec<bool>,
+    /// Whether a parameter reaches it without any image.
+    changes: bool,
+}
+
+/// A constant that may change: row-major elements here, a copy on the device.
+struct Parameter {
+    shape: Vec<usize>,
+    elements: Vec<f32>,
+}
+
+/// A graph on a device.
+pub struct Network {
+    device: Device,
+    /// Steps that images take part in.
+    steps: Vec<Placed>,
+    /// Steps that all samples share.
+    shared_steps: Vec<Placed>,
+    /// Constants and what shared steps make of them.
+    shared: HashMap<ValueId, Tensor>,
+    parameters: BTreeMap<ValueId, Parameter>,
+    /// With the shape of one sample.
+    inputs: Vec<(ValueId, Vec<usize>)>,
+    input_gradients: bool,
+    targets: Vec<ValueId>,
+    seeds: Vec<ValueId>,
+    /// Behind which step a value is read for the last time.
+    last_read: HashMap<ValueId, usize>,
+    on_host: Vec<String>,
+}
+
+/// What a pass forward leaves: the values that are asked for, and those that the pass backward reads.
+pub struct Pass(HashMap<ValueId, Tensor>);
+
+impl Pass {
+    /// A target or seed, `[batch, …]`.
+    ///
+    /// # Errors
+    /// If it was not asked for.
+    pub fn read(&self, value: ValueId) -> Result<&Tensor> {
+        self.0.get(&value).ok_or_else(|| Error::Internal(format!("value {} was not asked for", value.0)))
+    }
+}
+
+/// What a pass backward finds.
+pub struct Gradients {
+    /// Of each graph input, `[batch, …]`; `None` where none flows.
+    pub inputs: Vec<Option<Tensor>>,
+    /// Row-major.
+    pub parameters: HashMap<ValueId, Vec<f32>>,
+}
+
+impl Network {
+    /// Brings what `request` needs of `graph`, whose shapes must all be known and of one sample, to `device`.
+    ///
+    /// # Errors
+    /// Every node that cannot be computed, all at once.
+    pub fn compile(graph: &Graph, request: &Request<'_>, device: &Device) -> Result<Network> {
+        let mut network = compile::compile(graph, request, device)?;
+        network.share(false)?;
+        Ok(network)
+    }
+
+    /// Nodes that run on the CPU.
+    pub fn on_host(&self) -> &[String] {
+        &self.on_host
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Shape of one sample of graph input `input`.
+    pub fn input_shape(&self, input: usize) -> &[usize] {
+        &self.inputs[input].1
+    }
+
+    pub fn seeds(&self) -> &[ValueId] {
+        &self.seeds
+    }
+
+    /// Row-major elements of a parameter.
+    pub fn parameter(&self, value: ValueId) -> Option<&[f32]> {
+        self.parameters.get(&value).map(|parameter| parameter.elements.as_slice())
+    }
+
+    /// As above; call [`Network::refresh`] after changing them.
+    pub fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
+        self.parameters.get_mut(&value).map(|parameter| parameter.elements.as_mut_slice())
+    }
+
+    pub fn parameter_shape(&self, value: ValueId) -> Option<&[usize]> {
+        self.parameters.get(&value).map(|parameter| parameter.shape.as_slice())
+    }
+
+    /// Takes new elements of parameters into account.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.share(true)
+    }
+
+    /// Uploads parameters and runs the shared steps: all, or those that parameters reach.
+    fn share(&mut self, changes_only: bool) -> Result<()> {
+        for (value, Parameter { shape, elements }) in &self.parameters {
+            let dims = [&[1], shape.as_slice()].concat();
+            self.shared.insert(*value, Tensor::from_slice(elements, dims, &self.device).map_err(tensor_error)?);
+        }
+        for placed in self.shared_steps.iter().filter(|placed| placed.changes || !changes_only) {
+            let inputs: Vec<Option<Tensor>> =
+                placed.inputs.iter().map(|value| value.and_then(|value| self.shared.get(&value).cloned())).collect();
+            let output = placed.step.forward(&inputs).map_err(|error| placed.failed(error))?;
+            self.shared.insert(placed.output, output);
+        }
+        Ok(())
+    }
+
+    /// A batch of row-major samples of graph input `input` on the device.
+    ///
+    /// # Errors
+    /// If the device has no memory for it.
+    pub fn upload(&self, input: usize, samples: Vec<f32>) -> Result<Tensor> {
+        let shape = self.input_shape(input);
+        let batch = samples.len() / shape.iter().product::<usize>().max(1);
+        Tensor::from_vec(samples, [&[batch], shape].concat(), &self.device).map_err(tensor_error)
+    }
+
+    /// Runs a batch, one tensor for each graph input. With `keep`, all that [`Network::backward`] needs stays.
+    ///
+    /// # Errors
+    /// If the device fails, with the node.
+    pub fn forward(&self, inputs: Vec<Tensor>, keep: bool) -> Result<Pass> {
+        let mut values: HashMap<ValueId, Tensor> = self.inputs.iter().map(|(value, _)| *value).zip(inputs).collect();
+        for (index, placed) in self.steps.iter().enumerate() {
+            let output = placed.step.forward(&self.read(&values, placed)).map_err(|error| placed.failed(error))?;
+            values.insert(placed.output, output);
+            if !keep {
+                for value in placed.inputs.iter().flatten().filter(|value| self.last_read.get(*value) == Some(&index)) {
+                    values.remove(value);
+                }
+            }
+        }
+        for value in self.targets.iter().chain(&self.seeds) {
+            if let Some(tensor) = self.shared.get(value) {
+                values.insert(*value, tensor.clone());
+            }
+        }
+        Ok(Pass(values))
+    }
+
+    fn read(&self, values: &HashMap<ValueId, Tensor>, placed: &Placed) -> Vec<Option<Tensor>> {
+        let tensor = |value: &Option<ValueId>| value.and_then(|value| values.get(&value).or(self.shared.get(&value)).cloned());
+        placed.inputs.iter().map(tensor).collect()
+    }
+
+    /// Runs back through a pass that kept all; `seed(number, value)` is the gradient of the loss with respect to a seed.
+    ///
+    /// # Errors
+    /// If the device fails, with the node.
+    pub fn backward(&self, pass: Pass, seed: &mut dyn FnMut(usize, &Tensor) -> Result<Option<Tensor>>) -> Result<Gradients> {
+        let Pass(mut values) = pass;
+        let mut gradients: HashMap<ValueId, Tensor> = HashMap::new();
+        for (index, value) in self.seeds.iter().enumerate() {
+            if let Some(gradient) = seed(index, values.get(value).ok_or_else(|| Error::Internal("a seed is missing".into()))?)? {
+                add(&mut gradients, *value, gradient)?;
+            }
+        }
+        for placed in self.steps.iter().rev().chain(self.shared_steps.iter().rev()) {
+            self.step_back(placed, &mut values, &mut gradients)?;
+        }
+        let inputs = self.inputs.iter().map(|(value, _)| gradients.remove(value).filter(|_| self.input_gradients)).collect();
+        let mut parameters = HashMap::new();
+        for (value, Parameter { elements, .. }) in &self.parameters {
+            let found = match gradients.remove(value) {
+                Some(gradient) => numbers(&gradient)?,
+                None => vec![0.0; elements.len()],
+            };
+            parameters.insert(*value, found);
+        }
+        Ok(Gradients { inputs, parameters })
+    }
+
+    fn step_back(&self, placed: &Placed, values: &mut HashMap<ValueId, Tensor>, gradients: &mut HashMap<ValueId, Tensor>) -> Result<()> {
+        let Some(gradient) = gradients.remove(&placed.output).filter(|_| placed.wanted.contains(&true)) else { return Ok(()) };
+        let output = values.remove(&placed.output).or_else(|| self.shared.get(&placed.output).cloned());
+        let output = output.ok_or_else(|| Error::Internal(format!("the value of `{}` was not kept", placed.name)))?;
+        let inputs = self.read(values, placed);
+        let call = Call { inputs: &inputs, output: &output, gradient: &gradient, wanted: &placed.wanted };
+        let found = placed.step.backward(&call).map_err(|error| placed.failed(error))?;
+        for ((value, wanted), gradient) in placed.inputs.iter().zip(&placed.wanted).zip(found) {
+            if let (Some(value), true, Some(gradient)) = (value, wanted, gradient) {
+                add(gradients, *value, gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Placed {
+    fn failed(&self, error: candle_core::Error) -> Error {
+        Error::Engine { engine: "candle".to_string(), reason: format!("node `{}`: {error}", self.name) }
+    }
+}
+
+fn add(gradients: &mut HashMap<ValueId, Tensor>, value: ValueId, gradient: Tensor) -> Result<()> {
+    let sum = match gradients.remove(&value) {
+        Some(before) => (before + gradient).map_err(tensor_error)?,
+        None => gradient,
+    };
+    gradients.insert(value, sum);
+    Ok(())
+}
