@@ -6,6 +6,7 @@
 
 mod bias_correction;
 mod blocks;
+mod classroom;
 #[cfg(test)]
 mod correction_tests;
 mod corrections;
@@ -15,6 +16,8 @@ mod parameters;
 mod reconstruct;
 mod sampling;
 mod soften;
+#[cfg(feature = "candle")]
+mod tensor_classroom;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -130,12 +133,12 @@ pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress:
     }
     let goal = Goal { pairs, drop_state: None, stream: 2 << 32 };
     let mut trainer = Trainer::new(lesson, graph, goal, config)?;
-    let before = trainer.loss(&check)?;
+    let before = trainer.loss(&check, progress)?;
     let steps = config.steps.after(before);
     trainer.set_pace((before / DISTURBED).clamp(CALM, 1.0) as f32);
     let best = Best { loss: before, step: 0, parameters: trainer.snapshot() };
     let best = tune(&mut trainer, best, steps, &train, &check, progress)?;
-    trainer.restore(&best.parameters);
+    trainer.restore(&best.parameters)?;
     trainer.store(graph);
     let seconds = start.elapsed().as_secs_f64();
     Ok(Summary { steps, loss_before: before, loss_after: best.loss, kept_step: best.step, held_out: check.len(), seconds })
@@ -174,9 +177,9 @@ fn tune(
     }
     progress.begin("distill", steps);
     for step in first..steps {
-        let loss = trainer.step(train, Moment { step, of: steps })?;
+        let loss = trainer.step(train, Moment { step, of: steps }, progress)?;
         if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
-            let loss = trainer.loss(check)?;
+            let loss = trainer.loss(check, progress)?;
             if loss < best.loss {
                 best = Best { loss, step: step + 1, parameters: trainer.snapshot() };
             }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use crate::emit::Student;
+use crate::error::Result;
+use crate::execution::Tunable;
 use crate::execution::adam::{Adam, Decay, Moment};
-use crate::execution::tape::Tape;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::kernels::Isa;
 use crate::ops::SoftRound;
@@ -67,7 +68,7 @@ impl Parameters {
         values
     }
 
-    pub fn new(tape: &Tape, graph: &Graph, student: &Student, rates: Rates) -> Self {
+    pub fn new(network: &dyn Tunable, graph: &Graph, student: &Student, rates: Rates) -> Self {
         let mut moves: HashMap<ValueId, Move> = HashMap::new();
         let consumers = graph.consumers();
         for weight in &student.weights {
@@ -80,7 +81,7 @@ impl Parameters {
             let scale = graph.constant(weight.scale).and_then(TensorData::to_f32).unwrap_or_default();
             let narrow = matches!(weight.quantizer(graph, &consumers[weight.value.0 as usize]), Ok((_, DataType::I4)));
             let rate = rates.weight * if narrow { NARROW } else { 1.0 };
-            if let Some(unit) = weight_unit(tape, weight.value, weight.axis, &scale, rate) {
+            if let Some(unit) = weight_unit(network, weight.value, weight.axis, &scale, rate) {
                 moves.insert(weight.value, Move::Add { unit });
             }
         }
@@ -88,23 +89,26 @@ impl Parameters {
             moves.insert(activation.scale, Move::Multiply { rate: rates.scale, most: activation.largest_scale });
         }
         for bias in &student.biases {
-            let Some(elements) = tape.parameter(bias.value) else { continue };
+            let Some(elements) = network.parameter(bias.value) else { continue };
             let mean = elements.iter().map(|x| x.abs()).sum::<f32>() / elements.len().max(1) as f32;
             moves.insert(bias.value, Move::Add { unit: vec![rates.bias * mean; elements.len()] });
         }
         let mut parameters: Vec<Parameter> = moves
             .into_iter()
-            .filter_map(|(value, how)| Some(Parameter { value, adam: Adam::new(tape.parameter(value)?.len(), Decay::USUAL), how }))
+            .filter_map(|(value, how)| Some(Parameter { value, adam: Adam::new(network.parameter(value)?.len(), Decay::USUAL), how }))
             .collect();
         parameters.sort_by_key(|parameter| parameter.value);
         Parameters { all: parameters, pace: 1.0 }
     }
 
     /// Moves every parameter against its gradient, ever less.
-    pub fn step(&mut self, tape: &mut Tape, gradients: &mut HashMap<ValueId, Vec<f32>>, moment: Moment, isa: Isa) {
+    ///
+    /// # Errors
+    /// If the device that holds them fails.
+    pub fn step(&mut self, network: &mut dyn Tunable, gradients: &mut HashMap<ValueId, Vec<f32>>, moment: Moment, isa: Isa) -> Result<()> {
         let factor = self.pace * moment.rate();
         for Parameter { value, adam, how } in &mut self.all {
-            let (Some(gradient), Some(elements)) = (gradients.get_mut(value), tape.parameter_mut(*value)) else { continue };
+            let (Some(gradient), Some(elements)) = (gradients.get_mut(value), network.parameter_mut(*value)) else { continue };
             adam.direct(gradient, isa);
             match how {
                 Move::Add { unit } => {
@@ -120,17 +124,20 @@ impl Parameters {
                 }
             }
         }
-        tape.refresh();
+        network.refresh()
     }
 
     /// Rounds what is rounded softly to the nearer level.
-    pub fn harden(&self, tape: &mut Tape) {
+    ///
+    /// # Errors
+    /// If the device that holds them fails.
+    pub fn harden(&self, network: &mut dyn Tunable) -> Result<()> {
         for Parameter { value, how, .. } in &self.all {
-            if let (Move::Round { .. }, Some(elements)) = (how, tape.parameter_mut(*value)) {
+            if let (Move::Round { .. }, Some(elements)) = (how, network.parameter_mut(*value)) {
                 elements.iter_mut().for_each(|v| *v = if *v >= 0.0 { DECIDED } else { -DECIDED });
             }
         }
-        tape.refresh();
+        network.refresh()
     }
 
     /// The states of the optimizers, for [`Parameters::restore_optimizers`].
@@ -142,23 +149,25 @@ impl Parameters {
         self.all.iter_mut().zip(optimizers).for_each(|(parameter, adam)| parameter.adam = adam);
     }
 
-    pub fn snapshot(&self, tape: &Tape) -> Snapshot {
-        self.all.iter().map(|parameter| tape.parameter(parameter.value).unwrap_or_default().to_vec()).collect()
+    pub fn snapshot(&self, network: &dyn Tunable) -> Snapshot {
+        self.all.iter().map(|parameter| network.parameter(parameter.value).unwrap_or_default().to_vec()).collect()
     }
 
-    pub fn restore(&self, tape: &mut Tape, snapshot: &Snapshot) {
+    /// # Errors
+    /// If the device that holds them fails.
+    pub fn restore(&self, network: &mut dyn Tunable, snapshot: &Snapshot) -> Result<()> {
         for (parameter, elements) in self.all.iter().zip(snapshot) {
-            if let Some(memory) = tape.parameter_mut(parameter.value) {
+            if let Some(memory) = network.parameter_mut(parameter.value) {
                 memory.copy_from_slice(elements);
             }
         }
-        tape.refresh();
+        network.refresh()
     }
 
-    /// Writes the tape's parameters into the constants of `graph`.
-    pub fn store(&self, tape: &Tape, graph: &mut Graph) {
+    /// Writes the parameters into the constants of `graph`.
+    pub fn store(&self, network: &dyn Tunable, graph: &mut Graph) {
         for parameter in &self.all {
-            if let Some(tensor) = tape.parameter_tensor(parameter.value) {
+            if let Some(tensor) = network.parameter_tensor(parameter.value) {
                 graph.set_constant(parameter.value, tensor);
             }
         }
@@ -191,8 +200,8 @@ impl Push {
 }
 
 /// `rate` × scale of the channel that each element belongs to, in memory order.
-fn weight_unit(tape: &Tape, value: ValueId, axis: Option<usize>, scale: &[f32], rate: f32) -> Option<Vec<f32>> {
-    let layout = tape.parameter_layout(value)?;
+fn weight_unit(network: &dyn Tunable, value: ValueId, axis: Option<usize>, scale: &[f32], rate: f32) -> Option<Vec<f32>> {
+    let layout = network.parameter_layout(value)?;
     let mut unit = vec![0.0; layout.len()];
     let inner: usize = axis.map_or(layout.len(), |axis| layout.shape[axis + 1..].iter().product());
     for (index, offset) in layout.offsets().into_iter().enumerate() {

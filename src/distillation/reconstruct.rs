@@ -47,14 +47,14 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
         let goal = Goal { pairs, drop_state: Some(drop_state), stream: (3 << 32) + index as u64 };
         let mut trainer = Trainer::new(Lesson { student: &block.student, ..lesson }, &soft, goal, config)?;
         let soft_start = trainer.snapshot();
-        trainer.harden();
-        let (before, nearest) = (trainer.loss(&check)?, trainer.snapshot());
-        trainer.restore(&soft_start);
+        trainer.harden()?;
+        let (before, nearest) = (trainer.loss(&check, progress)?, trainer.snapshot());
+        trainer.restore(&soft_start)?;
         let name = format!("block {} of {}", index + 1, blocks.len());
         learn(&mut trainer, &train, steps, &name, progress)?;
-        match trainer.loss(&check)? < before {
+        match trainer.loss(&check, progress)? < before {
             true => better += 1,
-            false => trainer.restore(&nearest),
+            false => trainer.restore(&nearest)?,
         }
         trainer.store(&mut soft);
     }
@@ -69,7 +69,7 @@ fn learn(trainer: &mut Trainer, train: &CalibrationSet, steps: usize, name: &str
     match unit.kept::<(usize, TrainerState), Snapshot>()? {
         Some(Reached::End(hardened)) => {
             trainer.check(&hardened)?;
-            trainer.restore(&hardened);
+            trainer.restore(&hardened)?;
             return Ok(());
         }
         Some(Reached::Step((step, state))) => {
@@ -79,13 +79,13 @@ fn learn(trainer: &mut Trainer, train: &CalibrationSet, steps: usize, name: &str
         None => {}
     }
     for step in first..steps {
-        let loss = trainer.step(train, Moment { step, of: steps })?;
+        let loss = trainer.step(train, Moment { step, of: steps }, progress)?;
         unit.keep(|| Ok((step + 1, trainer.state())))?;
         progress.loss(loss);
         progress.step(&format!("{name}, loss {loss:.5}"));
         progress.check()?;
     }
-    trainer.harden();
+    trainer.harden()?;
     unit.finish(&trainer.snapshot())
 }
 

@@ -129,3 +129,30 @@ fn what_was_interrupted_goes_on_to_the_same_student() {
         Ok(Parameters::values(&student).into_iter().map(numbers).collect::<Vec<_>>())
     });
 }
+
+/// On tensors, with one device and with two, students become as good as on the tape.
+#[cfg(feature = "candle")]
+#[test]
+fn tensors_bring_students_as_near_as_the_tape() {
+    let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
+    let (teacher, graph, student) = narrow_pair(1.0, &widths);
+    let set = noise(&teacher, 48);
+    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
+    for losses in [Losses::USUAL, Losses { outputs: OutputMeasure::Divergence, layers: LayerShares::Depth }] {
+        let with = |device| {
+            let execution = execution::Config { device, ..execution::Config::default() };
+            let config = Config { steps: Steps::Exactly(30), mixup: 0.5, losses, execution, ..Config::default() };
+            let mut graph = graph.clone();
+            let reconstruction = reconstruct(lesson, &mut graph, &config, &Silent).unwrap();
+            (reconstruction.better, distill(lesson, &mut graph, &config, &Silent).unwrap())
+        };
+        let (better, wanted) = with(execution::Device::Cpu);
+        for ranks in [1, 2] {
+            let (found_better, found) = with(execution::Device::Tensors(ranks));
+            assert_eq!(better, found_better);
+            assert!((wanted.loss_before - found.loss_before).abs() < 0.05 * wanted.loss_before, "{wanted:?}, {found:?}");
+            assert!((wanted.loss_after - found.loss_after).abs() < 0.1 * wanted.loss_after, "{wanted:?}, {found:?}");
+        }
+    }
+}

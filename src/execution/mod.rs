@@ -7,6 +7,7 @@ mod device;
 pub mod tape;
 #[cfg(test)]
 mod tests;
+mod tunable;
 
 use std::collections::HashSet;
 
@@ -21,6 +22,7 @@ use crate::memory;
 use crate::passes::single_sample;
 pub use device::{Cards, Device};
 use tape::{Lane, Request, Tape};
+pub use tunable::Tunable;
 
 /// How to run. Results depend on `isa`, never on the number of threads (rayon's global pool).
 #[derive(Clone, Copy, Debug)]

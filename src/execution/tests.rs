@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Tunable;
 use super::tape::{Lane, Request, Tape};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, ValueId};

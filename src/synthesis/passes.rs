@@ -8,7 +8,7 @@ use super::input::Input;
 use super::matching::Sample;
 use crate::error::{Error, Result};
 use crate::execution::tape::{Lane, Lanes, Request, SharedGradients, Tape};
-use crate::execution::{self, Device};
+use crate::execution::{self, Device, Tunable};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::memory;
@@ -160,7 +160,7 @@ impl Passes for TapePasses {
             draw_offsets(offset, random);
         }
         if !self.swings.is_empty() {
-            self.tape.refresh();
+            self.tape.refresh()?;
         }
         Ok(())
     }

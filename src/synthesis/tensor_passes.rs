@@ -7,8 +7,9 @@ use super::frame::Frame;
 use super::goal::{Goal, Pull, Site};
 use super::matching::Sample;
 use super::passes::{Passes, Setup, draw_offsets};
-use crate::error::{Error, Result};
-use crate::execution::candle::{Network, Pass, is_out_of_memory, numbers, tensor_error};
+use crate::error::Result;
+use crate::execution::Tunable;
+use crate::execution::candle::{Network, Pass, in_parts, numbers, share_out, tensor_error};
 use crate::execution::tape::{ChannelSums, Request};
 use crate::graph::ValueId;
 use crate::ops::operator::Layout;
@@ -47,21 +48,6 @@ impl TensorPasses {
         let at_once = samples.div_ceil(networks.len().max(1)).max(1);
         Ok(TensorPasses { ranks: networks.into_iter().map(|network| Rank { network, at_once, pass: None }).collect(), swings })
     }
-
-    /// Lets every rank do `work` on its share of `samples`.
-    fn share_out(&mut self, samples: &mut [Sample], work: impl Fn(&mut Rank, &mut [Sample]) -> Result<()> + Sync) -> Result<()> {
-        let share = samples.len().div_ceil(self.ranks.len().max(1)).max(1);
-        let shares = samples.chunks_mut(share);
-        let work = &work;
-        let results: Vec<Result<()>> = std::thread::scope(|scope| {
-            let runs: Vec<_> = self.ranks.iter_mut().zip(shares).map(|(rank, samples)| scope.spawn(move || work(rank, samples))).collect();
-            let ended = |run: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-                run.join().unwrap_or_else(|_| Err(Error::Internal("a device's thread ended".into())))
-            };
-            runs.into_iter().map(ended).collect()
-        });
-        results.into_iter().collect()
-    }
 }
 
 impl Passes for TensorPasses {
@@ -86,12 +72,14 @@ impl Passes for TensorPasses {
     fn forward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, progress: &dyn Progress) -> Result<()> {
         samples.par_iter_mut().for_each(|sample| sample.look(frame));
         let share = 1.0 / samples.len().max(1) as f64;
-        self.share_out(samples, |rank, samples| rank.in_parts(samples, progress, |rank, samples| rank.forward(samples, frame, goal, share)))
+        share_out(&mut self.ranks, samples, |rank, samples| {
+            rank.in_parts(samples, progress, |rank, samples| rank.forward(samples, frame, goal, share))
+        })
     }
 
     fn backward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, shared: &[Pull], progress: &dyn Progress) -> Result<()> {
         let share = 1.0 / samples.len().max(1) as f32;
-        self.share_out(samples, |rank, samples| {
+        share_out(&mut self.ranks, samples, |rank, samples| {
             rank.in_parts(samples, progress, |rank, samples| rank.backward(samples, frame, goal, shared, share))
         })?;
         samples.par_iter_mut().for_each(|sample| sample.complete_gradients(goal.method, frame, share));
@@ -100,31 +88,23 @@ impl Passes for TensorPasses {
 }
 
 impl Rank {
-    /// Does `work` on as many samples at once as there is memory for: where there is too little, on half as many, and says so.
+    /// Does `work` on as many samples at once as there is memory for.
     fn in_parts(
         &mut self,
         samples: &mut [Sample],
         progress: &dyn Progress,
         work: impl Fn(&mut Rank, &mut [Sample]) -> Result<()>,
     ) -> Result<()> {
-        let mut done = 0;
-        while done < samples.len() {
-            let end = (done + self.at_once).min(samples.len());
-            match work(self, &mut samples[done..end]) {
-                Ok(()) => done = end,
-                Err(error) if is_out_of_memory(&error) && self.at_once > 1 => {
-                    self.pass = None;
-                    let before = self.at_once.min(end - done);
-                    self.at_once = before.div_ceil(2).min(self.at_once - 1);
-                    progress.warn(&format!("the device has no memory for {before} samples at once: {} are taken", self.at_once));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if self.at_once < samples.len() {
-            self.pass = None;
-        }
-        Ok(())
+        let mut at_once = self.at_once;
+        let done = in_parts(samples.len(), &mut at_once, progress, |part| {
+            let all = part.len() == samples.len();
+            let done = work(self, &mut samples[part]);
+            // What a part leaves is overwritten by the next.
+            self.pass.take_if(|_| !all || done.is_err());
+            done
+        });
+        self.at_once = at_once;
+        done
     }
 
     /// Brings samples through the network.

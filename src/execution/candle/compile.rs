@@ -106,7 +106,7 @@ impl Compiler<'_> {
         let is_parameter = self.request.parameters.contains(&value);
         let shape = tensor.shape().to_vec();
         if is_parameter {
-            self.network.parameters.insert(value, Parameter { shape: shape.clone(), elements });
+            self.network.parameters.insert(value, Parameter { layout: Layout::row_major(&shape), elements });
         } else {
             self.put(value, elements, &shape)?;
         }

@@ -11,6 +11,7 @@ mod host;
 mod moves;
 mod normalization;
 mod opening;
+mod parts;
 mod pooling;
 mod products;
 mod quantization;
@@ -22,9 +23,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Tensor};
 
+pub use parts::{in_parts, share_out};
+
+use super::Tunable;
 use super::tape::Request;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
+use crate::ops::operator::Layout;
 use step::{Call, Step};
 
 /// What went wrong on a device.
@@ -61,9 +66,10 @@ struct Placed {
     changes: bool,
 }
 
-/// A constant that may change: row-major elements here, a copy on the device.
+/// A constant that may change, with a copy on the device.
 struct Parameter {
-    shape: Vec<usize>,
+    /// Row-major.
+    layout: Layout,
     elements: Vec<f32>,
 }
 
@@ -137,32 +143,10 @@ impl Network {
         &self.seeds
     }
 
-    /// Row-major elements of a parameter.
-    pub fn parameter(&self, value: ValueId) -> Option<&[f32]> {
-        self.parameters.get(&value).map(|parameter| parameter.elements.as_slice())
-    }
-
-    /// As above; call [`Network::refresh`] after changing them.
-    pub fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
-        self.parameters.get_mut(&value).map(|parameter| parameter.elements.as_mut_slice())
-    }
-
-    pub fn parameter_shape(&self, value: ValueId) -> Option<&[usize]> {
-        self.parameters.get(&value).map(|parameter| parameter.shape.as_slice())
-    }
-
-    /// Takes new elements of parameters into account.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn refresh(&mut self) -> Result<()> {
-        self.share(true)
-    }
-
     /// Uploads parameters and runs the shared steps: all, or those that parameters reach.
     fn share(&mut self, changes_only: bool) -> Result<()> {
-        for (value, Parameter { shape, elements }) in &self.parameters {
-            let dims = [&[1], shape.as_slice()].concat();
+        for (value, Parameter { layout, elements }) in &self.parameters {
+            let dims = [&[1], layout.shape.as_slice()].concat();
             self.shared.insert(*value, Tensor::from_slice(elements, dims, &self.device).map_err(tensor_error)?);
         }
         for placed in self.shared_steps.iter().filter(|placed| placed.changes || !changes_only) {
@@ -252,6 +236,24 @@ impl Network {
             }
         }
         Ok(())
+    }
+}
+
+impl Tunable for Network {
+    fn parameter(&self, value: ValueId) -> Option<&[f32]> {
+        self.parameters.get(&value).map(|parameter| parameter.elements.as_slice())
+    }
+
+    fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
+        self.parameters.get_mut(&value).map(|parameter| parameter.elements.as_mut_slice())
+    }
+
+    fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
+        self.parameters.get(&value).map(|parameter| &parameter.layout)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.share(true)
     }
 }
 

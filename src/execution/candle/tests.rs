@@ -4,6 +4,7 @@ use candle_core::Device;
 
 use super::Network;
 use crate::calibration::CalibrationSet;
+use crate::execution::Tunable;
 use crate::execution::tape::{Request, Tape};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, ValueId};

@@ -16,11 +16,11 @@ mod statistics;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use super::Tunable;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
-use crate::tensor::TensorData;
 
 pub use compile::{in_memory_order, needed_nodes};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
@@ -135,32 +135,6 @@ impl Tape {
     /// Layout of a target or seed.
     pub fn layout(&self, value: ValueId) -> Option<&Layout> {
         self.readable.get(&value).map(|(_, layout)| layout)
-    }
-
-    /// Elements of a parameter in memory order; call [`Tape::refresh`] after changing them.
-    pub fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
-        let (index, _) = self.parameters.get(&value)?;
-        Some(&mut self.shared[*index])
-    }
-
-    pub fn parameter(&self, value: ValueId) -> Option<&[f32]> {
-        self.parameters.get(&value).map(|(index, _)| self.shared[*index].as_slice())
-    }
-
-    /// A parameter as a tensor at rest.
-    pub fn parameter_tensor(&self, value: ValueId) -> Option<TensorData> {
-        let (index, layout) = self.parameters.get(&value)?;
-        let memory = &self.shared[*index];
-        Some(TensorData::new(&layout.shape, layout.offsets().into_iter().map(|offset| memory[offset]).collect()))
-    }
-
-    pub fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
-        self.parameters.get(&value).map(|(_, layout)| layout)
-    }
-
-    /// Takes new elements of parameters into account.
-    pub fn refresh(&mut self) {
-        self.share_changes();
     }
 
     /// Puts one sample's row-major elements into graph input `input`. Needed before every forward.
@@ -293,7 +267,7 @@ impl Tape {
         gradient.map_or(&[], |slot| &lane.slots[slot].values()[..offsets.len()])
     }
 
-    /// Gradients of the parameters, in the order of [`Tape::parameter_mut`]'s elements, from the groups' gradients.
+    /// Gradients of the parameters, in the order of [`Tunable::parameter`]'s elements, from the groups' gradients.
     pub fn parameter_gradients(&self, groups: &[SharedGradients]) -> HashMap<ValueId, Vec<f32>> {
         let mut total: Vec<Vec<f32>> = self.shared.iter().map(|_| Vec::new()).collect();
         for index in &self.shared_with_gradient {
@@ -348,5 +322,25 @@ impl Tape {
     /// Names of the steps in execution order, for profiles.
     pub fn step_names(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().map(|step| step.name.as_str())
+    }
+}
+
+impl Tunable for Tape {
+    fn parameter(&self, value: ValueId) -> Option<&[f32]> {
+        self.parameters.get(&value).map(|(index, _)| self.shared[*index].as_slice())
+    }
+
+    fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
+        let (index, _) = self.parameters.get(&value)?;
+        Some(&mut self.shared[*index])
+    }
+
+    fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
+        self.parameters.get(&value).map(|(_, layout)| layout)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.share_changes();
+        Ok(())
     }
 }

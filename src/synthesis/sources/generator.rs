@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generator_graph::{LATENT, draw};
 use crate::error::{Error, Result};
+use crate::execution::Tunable;
 use crate::execution::adam::{Adam, Decay, Moment};
 use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
 use crate::graph::ValueId;
@@ -115,8 +116,7 @@ impl Source for Generator {
                 memory.copy_from_slice(&elements);
             }
         }
-        self.tape.refresh();
-        Ok(())
+        self.tape.refresh().map_err(|_| postcard::Error::SerdeDeCustom)
     }
 }
 
@@ -131,7 +131,6 @@ impl Generator {
             let weights = self.tape.parameter_mut(*value).ok_or_else(|| Error::Internal("a weight is not a parameter".into()))?;
             weights.iter_mut().zip(gradient.iter()).for_each(|(weight, direction)| *weight -= rate * direction);
         }
-        self.tape.refresh();
-        Ok(())
+        self.tape.refresh()
     }
 }
