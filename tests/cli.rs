@@ -78,6 +78,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--seed=-1"], says: "--seed" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--device", "tpu"], says: "cuda:N" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--no-distill", "--distill-steps", "5"], says: "--no-distill" },
+        Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--device", "cpu", "--devices", "0,1"], says: "--devices" },
         Case { arguments: &["quantize", "m.onnx", "-o", "q.onnx", "--autotune", "--objective", "latency"], says: "--objective" },
         Case { arguments: &["inspect", "m.onnx", "--threads", "0"], says: "--threads" },
         Case { arguments: &["inspect", "m.onnx", "--isa", "mmx"], says: "portable" },
@@ -199,7 +200,7 @@ fn an_existing_output_is_not_replaced() {
 }
 
 #[test]
-fn a_gpu_that_this_build_cannot_use_is_refused() {
+fn a_card_that_this_build_cannot_use_is_refused() {
     let place = TempDir::new().unwrap();
     fs::write(place.path().join("m.onnx"), noise(64)).unwrap();
     let run = run(&["quantize", "m.onnx", "-o", "q.onnx", "--device", "cuda:1"], place.path());

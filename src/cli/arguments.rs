@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::device::DeviceChoice;
 use super::method::MethodArguments;
 use crate::error::Error;
 use crate::kernels::Isa;
@@ -44,6 +45,13 @@ pub struct GlobalArguments {
     /// Instruction set: auto, portable, avx2 or avx512; results differ in the last bits between sets
     #[arg(hide_short_help = true, long, global = true, value_name = "SET", default_value = "auto", value_parser = Isa::from_str)]
     pub isa: Isa,
+    /// Where images are synthesized and networks tuned: auto (a card, if this binary can use one and it answers), cpu, cuda,
+    /// cuda:N or metal; results differ a little between devices
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::from_str)]
+    pub device: DeviceChoice,
+    /// CUDA cards that share the samples of every batch, as in --devices 0,1
+    #[arg(hide_short_help = true, long, global = true, value_name = "NUMBERS", value_delimiter = ',', value_parser = card_number)]
+    pub devices: Vec<usize>,
     #[arg(hide_short_help = true, long = "limit", global = true, value_name = "NAME=VALUE", value_parser = LimitSetting::from_str, help = limit_help())]
     pub limits: Vec<LimitSetting>,
 }
@@ -57,6 +65,10 @@ impl GlobalArguments {
         }
         limits
     }
+}
+
+fn card_number(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number < 64).ok_or_else(|| "expected numbers of cards from 0 to 63, as in 0,1".to_string())
 }
 
 fn limit_help() -> String {

@@ -77,7 +77,7 @@ pub fn run(arguments: &BenchArguments, context: &Context) -> Result<Outcome> {
         inputs: shapes,
         bench: found,
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, context.execution.isa),
+        cost: Cost::of(&stopwatch, &context.execution),
     };
     context.terminal.check()?;
     if context.json {

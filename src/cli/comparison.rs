@@ -48,7 +48,7 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
         comparison,
         provenance: set.provenance,
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, request.reference.execution.isa),
+        cost: Cost::of(&stopwatch, &request.reference.execution),
     })
 }
 

@@ -11,6 +11,7 @@ mod corrections;
 mod crash;
 mod data;
 mod describe;
+mod device;
 mod explain;
 mod formats;
 mod gate;
@@ -142,27 +143,39 @@ fn run() -> u8 {
             return u8::try_from(message.exit_code()).unwrap_or(2);
         }
     };
-    let context = Context {
+    let mut context = Context {
         terminal: Terminal::new(&arguments.global),
         execution: crate::execution::Config::new(arguments.global.isa),
         json: arguments.global.json,
         limits: arguments.global.limits(),
     };
-    match start(&arguments).and_then(|()| dispatch(&arguments.command, &context)) {
+    match start(&arguments, &mut context).and_then(|()| dispatch(&arguments.command, &context)) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::ThresholdMissed) => 1,
         Err(error) => fail(&error, &context),
     }
 }
 
-fn start(arguments: &Arguments) -> Result<()> {
+impl Command {
+    /// Whether it synthesizes or tunes, so that a card is of use.
+    fn takes_a_card(&self) -> bool {
+        matches!(self, Command::Quantize(_) | Command::Synthesize(_) | Command::Compare(_) | Command::Sensitivity(_))
+    }
+}
+
+fn start(arguments: &Arguments, context: &mut Context) -> Result<()> {
     signals::listen()?;
     if let Some(bytes) = arguments.global.max_memory {
         memory::allow(bytes);
     }
-    let Some(threads) = arguments.global.threads else { return Ok(()) };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
-    pool.map_err(|error| Error::Usage(format!("--threads {threads}: {error}")))
+    if let Some(threads) = arguments.global.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
+        pool.map_err(|error| Error::Usage(format!("--threads {threads}: {error}")))?;
+    }
+    if arguments.command.takes_a_card() {
+        context.execution.device = arguments.global.device.resolve(&arguments.global.devices, &context.terminal)?;
+    }
+    Ok(())
 }
 
 fn dispatch(command: &Command, context: &Context) -> Result<Outcome> {

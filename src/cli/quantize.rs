@@ -1,7 +1,6 @@
 //! `zeroq quantize`.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
@@ -83,27 +82,6 @@ impl Precision {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
-    Auto,
-    Cpu,
-    Cuda(usize),
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "expected auto, cpu, cuda or cuda:N".to_string();
-        match text {
-            "auto" => Ok(Device::Auto),
-            "cpu" => Ok(Device::Cpu),
-            "cuda" => Ok(Device::Cuda(0)),
-            _ => text.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Device::Cuda).ok_or_else(wrong),
-        }
-    }
-}
-
 pub fn target_names() -> PossibleValuesParser {
     targets::all().into_iter().map(|target| PossibleValue::new(target.name).help(target.description)).into()
 }
@@ -154,9 +132,6 @@ pub struct QuantizeArguments {
     /// Keep the nodes float whose name matches this pattern; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
-    /// Where to compute: auto, cpu, cuda or cuda:N
-    #[arg(hide_short_help = true, long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
-    pub device: Device,
     /// Make the first and last layers 4-bit too; with --precision w4a8 or w4a4
     #[arg(hide_short_help = true, long)]
     pub all_layers: bool,
@@ -317,9 +292,6 @@ impl QuantizeArguments {
     }
 
     fn check(&self) -> Result<()> {
-        if let Device::Cuda(index) = self.device {
-            return Err(Error::Usage(format!("--device cuda:{index}: this build of zeroq computes on the CPU only; use --device cpu")));
-        }
         if self.fp16_io && self.precision != Precision::Fp16 {
             return Err(Error::Usage("--fp16-io needs --precision fp16".into()));
         }

@@ -103,7 +103,7 @@ fn measure(arguments: &SimilarityArguments, context: &Context) -> Result<Similar
         pick: sets.first().map(|set| set.found.path.clone()).unwrap_or_default(),
         sets,
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, context.execution.isa),
+        cost: Cost::of(&stopwatch, &context.execution),
     })
 }
 

@@ -101,7 +101,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progr
         comparison,
         provenance: work.held_out.provenance,
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, request.execution.isa),
+        cost: Cost::of(&stopwatch, &request.execution),
     };
     Ok(Quantization { encoded, inputs: original.external_files, report, evidence })
 }
@@ -144,7 +144,7 @@ pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result
         seed: request.seed,
         profile,
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, request.execution.isa),
+        cost: Cost::of(&stopwatch, &request.execution),
     })
 }
 
@@ -224,7 +224,7 @@ pub fn synthesize(
         assessment,
         provenance: synthesis.set.provenance.clone(),
         warnings: stopwatch.warnings(),
-        cost: Cost::of(&stopwatch, request.execution.isa),
+        cost: Cost::of(&stopwatch, &request.execution),
     };
     Ok((synthesis.set, bounds, report))
 }

@@ -125,17 +125,20 @@ pub struct Cost {
     pub stages: Vec<StageReport>,
     pub threads: usize,
     pub isa: String,
+    /// Where images were synthesized and networks tuned: cpu, cuda:0 and so on, or metal.
+    pub device: String,
     /// Most memory that the process held, where the system tells.
     pub peak_memory_bytes: Option<u64>,
 }
 
 impl Cost {
-    pub fn of(stopwatch: &super::Stopwatch<'_>, isa: crate::kernels::Isa) -> Self {
+    pub fn of(stopwatch: &super::Stopwatch<'_>, execution: &crate::execution::Config) -> Self {
         Cost {
             seconds: stopwatch.seconds(),
             stages: stopwatch.stages(),
             threads: rayon::current_num_threads(),
-            isa: isa.name().to_string(),
+            isa: execution.isa.name().to_string(),
+            device: execution.device.to_string(),
             peak_memory_bytes: memory::peak(),
         }
     }

@@ -41,10 +41,8 @@ impl Device {
 
     /// What to say where the binary was built without this device.
     pub fn is_not_built(self) -> Error {
-        Error::Engine {
-            engine: self.to_string(),
-            reason: "this binary was built without it: cargo build --release --features cuda (or metal)".into(),
-        }
+        let built = "this binary was built without it: use --device cpu, or one built with --features cuda or metal";
+        Error::Usage(format!("--device {self}: {built}"))
     }
 }
 

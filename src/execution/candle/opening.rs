@@ -18,7 +18,8 @@ impl Device {
         match self {
             Device::Cpu => Ok(Vec::new()),
             Device::Tensors(count) => Ok(vec![Opened::Cpu; count]),
-            Device::Cuda(cards) => cards.numbers().map(|number| Opened::new_cuda(number).map_err(failed)).collect(),
+            // A stream of our own: that of `new_cuda` is another one on every thread.
+            Device::Cuda(cards) => cards.numbers().map(|number| Opened::new_cuda_with_stream(number).map_err(failed)).collect(),
             Device::Metal => Opened::new_metal(0).map(|device| vec![device]).map_err(failed),
         }
     }

@@ -12,6 +12,9 @@ use crate::progress::Progress;
 /// # Errors
 /// That of the first rank that has one.
 pub fn share_out<R: Send, T: Send>(ranks: &mut [R], items: &mut [T], work: impl Fn(&mut R, &mut [T]) -> Result<()> + Sync) -> Result<()> {
+    if let [only] = ranks {
+        return work(only, items);
+    }
     let share = items.len().div_ceil(ranks.len().max(1)).max(1);
     let work = &work;
     scope(|scope| {
