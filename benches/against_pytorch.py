@@ -118,18 +118,18 @@ def torch_main(kind, file, images, steps, arguments):
 class Network:
     """An ONNX file as calls of torch.nn.functional."""
 
-    def __init__(self, file, layout):
+    def __init__(self, file, layout, device="cpu"):
         import numpy as np
         import onnx
         import torch
         from onnx import numpy_helper
 
         graph = onnx.load(file).graph
-        self.layout = layout
+        self.layout, self.device = layout, device
         self.constants = {}
         for tensor in graph.initializer:
             array = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-            self.constants[tensor.name] = array.to(memory_format=layout) if array.dim() == 4 else array
+            self.constants[tensor.name] = (array.to(memory_format=layout) if array.dim() == 4 else array).to(device)
         self.nodes = [(node.op_type, list(node.input), node.output[0], {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
                       for node in graph.node]
         names = {tensor.name for tensor in graph.initializer}
@@ -146,7 +146,7 @@ class Network:
         import torch
 
         shape = [dim.dim_value for dim in self.input.type.tensor_type.shape.dim][1:]
-        return torch.randn(count, *shape).to(memory_format=self.layout)
+        return torch.randn(count, *shape, device=self.device).to(memory_format=self.layout)
 
     def fold(self):
         """BatchNorm into the convolution before it."""
@@ -257,7 +257,7 @@ def distillation(network, count):
             tuned.append(student[inputs[2]])
         weight = student[inputs[1]].detach()
         scales[inputs[1]] = (weight.abs().amax(tuple(range(1, weight.dim())), keepdim=True) / 127 + 1e-8).requires_grad_()
-        scales.setdefault(inputs[0], torch.tensor(ranges.get(inputs[0], 3.0) / 127, requires_grad=True))
+        scales.setdefault(inputs[0], torch.tensor(ranges.get(inputs[0], 3.0) / 127, requires_grad=True, device=network.device))
     tuned += scales.values()
     adam = torch.optim.Adam(tuned, lr=1e-5)
     after = {}

@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench steps [-- FILTER]
 //!     cargo bench --bench steps -- --run synthesis|distillation NETWORK IMAGES STEPS    seconds of each step, as JSON
+//!     cargo bench --bench steps -- --run-on cuda synthesis|distillation NETWORK IMAGES STEPS    the same on the first card
 //!     cargo bench --bench steps -- --write NETWORK FILE                                 the network as ONNX
 //!
 //! NETWORK is a name of `networks`, `NAME@SIZE` for images of another size, or an ONNX file. Threads: `RAYON_NUM_THREADS`. Peak memory is the process's.
@@ -15,7 +16,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use zeroq::calibration::{calibrate, observers};
 use zeroq::distillation::{self, Lesson, Steps, distill};
 use zeroq::emit::insert;
-use zeroq::execution;
+use zeroq::execution::{self, Cards, Device};
 use zeroq::graph::{Graph, sketch};
 use zeroq::onnx::{Limits, Model, load, to_bytes};
 use zeroq::passes::{prepare, simplify, single_sample};
@@ -63,7 +64,7 @@ impl Progress for Clock {
     }
 }
 
-fn synthesis_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duration> {
+fn synthesis_steps(graph: &Graph, images: usize, steps: usize, device: Device) -> Vec<Duration> {
     let clock = Clock::new("synthesize");
     let config = synthesis::Config {
         samples: images,
@@ -73,13 +74,13 @@ fn synthesis_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duration> 
         seed: 0,
         input_range: InputRange::Given(PixelRange::imagenet()),
         method: Method::default(),
-        execution: execution::Config::default(),
+        execution: execution::Config { device, ..Default::default() },
     };
     synthesize(graph, &config, &clock).unwrap();
     clock.durations()
 }
 
-fn distillation_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duration> {
+fn distillation_steps(graph: &Graph, images: usize, steps: usize, device: Device) -> Vec<Duration> {
     let mut teacher = graph.clone();
     prepare(&mut teacher).unwrap();
     let config = execution::Config::default();
@@ -98,7 +99,12 @@ fn distillation_steps(graph: &Graph, images: usize, steps: usize) -> Vec<Duratio
         range: PixelRange::imagenet(),
     });
     let inputs: Vec<Input> = inputs.collect();
-    let config = distillation::Config { steps: Steps::Exactly(steps + 1), batch: images, execution: config, ..Default::default() };
+    let config = distillation::Config {
+        steps: Steps::Exactly(steps + 1),
+        batch: images,
+        execution: execution::Config { device, ..config },
+        ..Default::default()
+    };
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
     distill(lesson, &mut student_graph, &config, &clock).unwrap();
     clock.durations()
@@ -111,10 +117,10 @@ fn network(name: &str) -> Graph {
     graph
 }
 
-fn steps_of(kind: &str, graph: &Graph, images: usize, steps: usize) -> Vec<Duration> {
+fn steps_of(kind: &str, graph: &Graph, images: usize, steps: usize, device: Device) -> Vec<Duration> {
     match kind {
-        "synthesis" => synthesis_steps(graph, images, steps),
-        "distillation" => distillation_steps(graph, images, steps),
+        "synthesis" => synthesis_steps(graph, images, steps, device),
+        "distillation" => distillation_steps(graph, images, steps, device),
         other => panic!("no step is called {other}"),
     }
 }
@@ -128,21 +134,25 @@ fn bench(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(images as u64));
             group.bench_with_input(BenchmarkId::from_parameter(format!("{name} x{images}")), name, |bencher, name| {
                 let graph = network(name);
-                bencher.iter_custom(|steps| steps_of(kind, &graph, images, steps as usize).into_iter().sum());
+                bencher.iter_custom(|steps| steps_of(kind, &graph, images, steps as usize, Device::Cpu).into_iter().sum());
             });
         }
         group.finish();
     }
 }
 
+fn run(kind: &str, name: &str, images: &str, steps: &str, device: Device) {
+    let found = steps_of(kind, &network(name), images.parse().unwrap(), steps.parse().unwrap(), device);
+    let seconds: Vec<f64> = found.iter().map(Duration::as_secs_f64).collect();
+    println!("{}", serde_json::to_string(&seconds).unwrap());
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--run", kind, name, images, steps] => {
-            let found = steps_of(kind, &network(name), images.parse().unwrap(), steps.parse().unwrap());
-            let seconds: Vec<f64> = found.iter().map(Duration::as_secs_f64).collect();
-            println!("{}", serde_json::to_string(&seconds).unwrap());
-        }
+        ["--run", kind, name, images, steps] => run(kind, name, images, steps, Device::Cpu),
+        ["--run-on", "cuda", kind, name, images, steps] => run(kind, name, images, steps, Cards::new([0]).map(Device::Cuda).unwrap()),
+        ["--run-on", "tensors", kind, name, images, steps] => run(kind, name, images, steps, Device::Tensors(1)),
         ["--write", name, file] => std::fs::write(file, to_bytes(&Model::from_graph(network(name))).unwrap()).unwrap(),
         _ => {
             let mut criterion = Criterion::default().configure_from_args();

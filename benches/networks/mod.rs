@@ -13,12 +13,13 @@ pub struct Network {
     draw: fn(usize) -> Graph,
 }
 
-pub const NETWORKS: [Network; 5] = [
+pub const NETWORKS: [Network; 6] = [
     Network { name: "resnet20", size: 32, images: 64, draw: |size| cifar_resnet(3, size) },
     Network { name: "resnet56", size: 32, images: 64, draw: |size| cifar_resnet(9, size) },
     Network { name: "mobilenetv1_025", size: 224, images: 16, draw: mobilenet_v1 },
     Network { name: "mobilenetv2", size: 224, images: 8, draw: mobilenet_v2 },
     Network { name: "resnet18", size: 224, images: 8, draw: resnet18 },
+    Network { name: "resnet50", size: 224, images: 4, draw: resnet50 },
 ];
 
 /// The network `NAME` or `NAME@SIZE`.
@@ -90,10 +91,29 @@ impl Drawing {
         self.sketch.plain("y", "Gemm", "flat head_w head_b").outputs("y")
     }
 
+    /// 7×7 convolution and pooling, each with stride 2.
+    fn stem(self) -> Self {
+        let drawing = self.conv(64, 7, 2, 1).relu();
+        let attributes = Attributes::default().sizes("kernel_shape", &[3, 3]).sizes("strides", &[2, 2]).sizes("pads", &[1; 4]);
+        let sketch = drawing.sketch.node("pooled", "MaxPool", &drawing.last, attributes);
+        Drawing { sketch, last: "pooled".to_string(), ..drawing }
+    }
+
     /// Two 3×3 convolutions and a shortcut, which is a 1×1 convolution where `project` asks for one.
-    fn basic_block(mut self, channels: usize, stride: usize, project: bool) -> Self {
+    fn basic_block(self, channels: usize, stride: usize, project: bool) -> Self {
+        self.block(channels, stride, project, |drawing| drawing.conv(channels, 3, stride, 1).relu().conv(channels, 3, 1, 1))
+    }
+
+    /// Convolutions 1×1, 3×3 and 1×1 to four times the channels, and a shortcut as above.
+    fn bottleneck(self, channels: usize, stride: usize, project: bool) -> Self {
+        let body =
+            |drawing: Drawing| drawing.conv(channels, 1, 1, 1).relu().conv(channels, 3, stride, 1).relu().conv(4 * channels, 1, 1, 1);
+        self.block(4 * channels, stride, project, body)
+    }
+
+    fn block(mut self, channels: usize, stride: usize, project: bool, body: impl Fn(Drawing) -> Drawing) -> Self {
         let (start, inputs) = (self.last.clone(), self.channels);
-        self = self.conv(channels, 3, stride, 1).relu().conv(channels, 3, 1, 1);
+        self = body(self);
         let body = self.last.clone();
         let mut shortcut = start.clone();
         if project {
@@ -117,15 +137,22 @@ fn cifar_resnet(blocks: usize, size: usize) -> Graph {
 }
 
 fn resnet18(size: usize) -> Graph {
-    let drawing = Drawing::new(size).conv(64, 7, 2, 1).relu();
-    let name = drawing.last.clone();
-    let attributes = Attributes::default().sizes("kernel_shape", &[3, 3]).sizes("strides", &[2, 2]).sizes("pads", &[1; 4]);
-    let sketch = drawing.sketch.node("pooled", "MaxPool", &name, attributes);
-    let mut drawing = Drawing { sketch, last: "pooled".to_string(), ..drawing };
+    let mut drawing = Drawing::new(size).stem();
     for channels in [64, 128, 256, 512] {
         for block in 0..2 {
             let shrinks = block == 0 && channels > 64;
             drawing = drawing.basic_block(channels, if shrinks { 2 } else { 1 }, shrinks);
+        }
+    }
+    drawing.head(1000)
+}
+
+fn resnet50(size: usize) -> Graph {
+    let mut drawing = Drawing::new(size).stem();
+    for (channels, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
+        for block in 0..blocks {
+            let stride = if block == 0 && channels > 64 { 2 } else { 1 };
+            drawing = drawing.bottleneck(channels, stride, block == 0);
         }
     }
     drawing.head(1000)

@@ -148,8 +148,8 @@ fn tensors_bring_students_as_near_as_the_tape() {
             (reconstruction.better, distill(lesson, &mut graph, &config, &Silent).unwrap())
         };
         let (better, wanted) = with(execution::Device::Cpu);
-        for ranks in [1, 2] {
-            let (found_better, found) = with(execution::Device::Tensors(ranks));
+        for device in execution::candle::tests::devices() {
+            let (found_better, found) = with(device);
             assert_eq!(better, found_better);
             assert!((wanted.loss_before - found.loss_before).abs() < 0.05 * wanted.loss_before, "{wanted:?}, {found:?}");
             assert!((wanted.loss_after - found.loss_after).abs() < 0.1 * wanted.loss_after, "{wanted:?}, {found:?}");

@@ -118,12 +118,12 @@ fn tensors_come_as_near_as_the_tape() {
             synthesize(&Sketch::residual(), &config, &Silent).unwrap()
         };
         let tape = with(execution::Device::Cpu);
-        for ranks in [1, 2] {
-            let tensors = with(execution::Device::Tensors(ranks));
+        for device in execution::candle::tests::devices() {
+            let tensors = with(device);
             let (wanted, found) = (tape.loss.unwrap(), tensors.loss.unwrap());
             assert!((wanted.0 - found.0).abs() < 1e-4 * wanted.0, "{wanted:?}, {found:?}");
             assert!((wanted.1 - found.1).abs() < 0.05 * wanted.1, "{wanted:?}, {found:?}");
-            assert_eq!(tensors.set.provenance.isa.as_deref(), Some("tensors"));
+            assert_eq!(tensors.set.provenance.isa, Some(device.to_string()));
         }
     }
 }

@@ -1,16 +1,29 @@
-//! The network on tensors against the tape: values and gradients.
+//! The network on tensors against the tape: values and gradients; on the first CUDA card with ZEROQ_TEST_DEVICE=cuda.
 
 use candle_core::Device;
 
 use super::Network;
 use crate::calibration::CalibrationSet;
-use crate::execution::Tunable;
 use crate::execution::tape::{Request, Tape};
+use crate::execution::{self, Tunable};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::ops::Attributes;
 use crate::passes::single_sample;
+
+/// What tests run on: one device and two, or the card that is asked for.
+pub fn devices() -> Vec<execution::Device> {
+    if std::env::var_os("ZEROQ_TEST_DEVICE").is_some_and(|device| device == "cuda") {
+        super::compute_exactly();
+        return execution::Cards::new([0]).map(execution::Device::Cuda).into_iter().collect();
+    }
+    vec![execution::Device::Tensors(1), execution::Device::Tensors(2)]
+}
+
+fn device() -> Device {
+    devices()[0].open().unwrap().swap_remove(0)
+}
 
 /// Weight of an element in the sum whose gradients are compared.
 fn weight(seed: usize, index: usize) -> f32 {
@@ -53,7 +66,7 @@ fn on_tape(graph: &Graph, request: &Request<'_>, set: &CalibrationSet) -> Found 
 }
 
 fn on_tensors(graph: &Graph, request: &Request<'_>, set: &CalibrationSet) -> (Found, usize) {
-    let network = Network::compile(graph, request, &Device::Cpu).unwrap();
+    let network = Network::compile(graph, request, &device()).unwrap();
     let all = |input: usize| (0..set.len()).flat_map(|sample| set.inputs[input].sample(sample).unwrap().to_vec()).collect::<Vec<f32>>();
     let images = (0..set.inputs.len()).map(|input| network.upload(input, all(input)).unwrap()).collect();
     let pass = network.forward(images, true).unwrap();
@@ -138,7 +151,7 @@ fn what_has_no_form_on_tensors_runs_on_the_cpu_and_is_named() {
     let value = |name: &str| graph.find_value(name).unwrap();
     assert_eq!(assert_agree("host", &graph, &[value("y")], &[value("slope"), value("c_w")]), 2);
     let request = Request { targets: &[], seeds: &[value("y")], input_gradients: true, parameters: &[], isa: Isa::detect() };
-    assert_eq!(Network::compile(&graph, &request, &Device::Cpu).unwrap().on_host(), ["`s` (Softmax)", "`y` (PRelu)"]);
+    assert_eq!(Network::compile(&graph, &request, &device()).unwrap().on_host(), ["`s` (Softmax)", "`y` (PRelu)"]);
 }
 
 #[test]
@@ -146,7 +159,7 @@ fn a_pass_that_goes_forward_alone_keeps_nothing_else() {
     let graph = single_sample(&Sketch::residual()).unwrap();
     let (y, set) = (graph.outputs[0], noise(&graph, 3));
     let request = Request { targets: &[y], seeds: &[], input_gradients: false, parameters: &[], isa: Isa::detect() };
-    let network = Network::compile(&graph, &request, &Device::Cpu).unwrap();
+    let network = Network::compile(&graph, &request, &device()).unwrap();
     let images = (0..3).flat_map(|sample| set.inputs[0].sample(sample).unwrap().to_vec()).collect();
     let pass = network.forward(vec![network.upload(0, images).unwrap()], false).unwrap();
     assert_eq!(pass.0.keys().collect::<Vec<_>>(), [&y]);
@@ -172,6 +185,6 @@ fn what_cannot_be_computed_is_named_all_at_once() {
         graph.set_operator(id, foreign());
     }
     let request = Request { targets: &graph.outputs, seeds: &[], input_gradients: false, parameters: &[], isa: Isa::detect() };
-    let error = Network::compile(&graph, &request, &Device::Cpu).err().unwrap().to_string();
+    let error = Network::compile(&graph, &request, &device()).err().unwrap().to_string();
     assert!(error.contains("`a`") && error.contains("`b`") && !error.contains("`y`"), "{error}");
 }
