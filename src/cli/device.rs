@@ -69,11 +69,8 @@ fn answering_or_cpu(device: Device, progress: &dyn Progress) -> Device {
 }
 
 fn answering(device: Device, progress: &dyn Progress) -> Result<Device> {
-    let is_built = match device {
-        Device::Metal => cfg!(feature = "metal"),
-        _ => cfg!(feature = "cuda"),
-    };
-    if !is_built {
+    let built = [cfg!(feature = "cuda"), cfg!(feature = "metal")];
+    if !built[usize::from(device == Device::Metal)] {
         return Err(device.is_not_built());
     }
     #[cfg(feature = "candle")]

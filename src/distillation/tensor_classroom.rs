@@ -146,9 +146,10 @@ impl Rank {
         let wanted = self.teacher.forward(images.clone(), false)?;
         let found = self.student.forward(images, true)?;
         let loss = losses(pairs, &found, &wanted)?;
-        let seed = &mut |index: usize, found: &Tensor| -> Result<Option<Tensor>> {
+        let seed = &mut |index: usize, found: &Tensor, before: Option<Tensor>| -> Result<Option<Tensor>> {
             let pair: &Pair = &pairs[index];
-            gradient(pair, found, wanted.read(pair.teacher)?, weight).map(Some)
+            let own = gradient(pair, found, wanted.read(pair.teacher)?, weight)?;
+            before.map_or(Ok(own.clone()), |before| before + own).map(Some).map_err(tensor_error)
         };
         let gradients = self.student.backward(found, seed)?;
         self.loss += loss;

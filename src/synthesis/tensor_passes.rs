@@ -9,7 +9,7 @@ use super::matching::Sample;
 use super::passes::{Passes, Setup, draw_offsets};
 use crate::error::Result;
 use crate::execution::Tunable;
-use crate::execution::candle::{Network, Pass, in_parts, numbers, share_out, tensor_error};
+use crate::execution::candle::{Network, Pass, in_parts, moments, numbers, pull, share_out, tensor_error};
 use crate::execution::tape::{ChannelSums, Request};
 use crate::graph::ValueId;
 use crate::ops::operator::Layout;
@@ -142,8 +142,9 @@ impl Rank {
             Some(pass) => pass,
             None => self.show(samples, frame)?,
         };
-        let seed = &mut |index: usize, x: &Tensor| {
-            if index < goal.sites.len() { pull(x, index, samples, shared) } else { score_gradient(x, samples, share).map(Some) }
+        let seed = &mut |index: usize, x: &Tensor, before: Option<Tensor>| match index < goal.sites.len() {
+            true => pulled(x, index, samples, shared, before),
+            false => score_gradient(x, samples, share, before).map(Some),
         };
         let gradients = self.network.backward(pass, seed)?;
         for (index, gradient) in gradients.inputs.iter().enumerate() {
@@ -155,24 +156,13 @@ impl Rank {
     }
 }
 
-/// `x` as `[batch, images, channels, positions]`.
-fn by_channel(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.reshape((x.dim(0)?, x.dim(1)?, x.dim(2)?, ()))
-}
-
-/// Sets every sample's sums at site `index`. They are taken of the distance from the stored mean, which is small, so that
-/// squares lose nothing in f32.
+/// Sets every sample's sums at site `index`.
 fn add_sums(x: &Tensor, site: &Site, samples: &mut [Sample], index: usize) -> Result<()> {
     let means: Vec<f32> = site.stored.iter().map(|stored| stored.mean as f32).collect();
     let channels = means.len();
-    let found = || -> candle_core::Result<(Tensor, Tensor, usize)> {
-        let x = by_channel(x)?;
-        let count = x.dim(1)? * x.dim(3)?;
-        let distance = x.broadcast_sub(&Tensor::from_slice(&means, (1, 1, channels, 1), x.device())?)?;
-        Ok((distance.sum((1, 3))?, distance.sqr()?.sum((1, 3))?, count))
-    };
-    let (sums, squares, count) = found().map_err(tensor_error)?;
-    let (sums, squares) = (numbers(&sums)?, numbers(&squares)?);
+    let count = x.elem_count() / (samples.len() * channels).max(1);
+    let found = moments(x, &means)?;
+    let (sums, squares) = found.split_at(found.len() / 2);
     for (sample, (sums, squares)) in samples.iter_mut().zip(sums.chunks(channels).zip(squares.chunks(channels))) {
         let of = |(mean, (sum, square)): (&f32, (&f32, &f32))| {
             let (mean, sum, square, count) = (f64::from(*mean), f64::from(*sum), f64::from(*square), count as f64);
@@ -184,25 +174,20 @@ fn add_sums(x: &Tensor, site: &Site, samples: &mut [Sample], index: usize) -> Re
     Ok(())
 }
 
-/// a + b · x at site `index`, with the pull of each sample or the one of all; `None` where nothing pulls.
-fn pull(x: &Tensor, index: usize, samples: &[Sample], shared: &[Pull]) -> Result<Option<Tensor>> {
+/// Adds what pulls at site `index`: the pull of each sample, or the one of all.
+fn pulled(x: &Tensor, index: usize, samples: &[Sample], shared: &[Pull], before: Option<Tensor>) -> Result<Option<Tensor>> {
     let own: Vec<&Pull> = samples.iter().filter_map(|sample| sample.pulls.get(index)).collect();
     let pulls = if own.is_empty() { shared.get(index).into_iter().collect() } else { own };
     if pulls.is_empty() {
-        return Ok(None);
+        return Ok(before);
     }
-    let gradient = || -> candle_core::Result<Tensor> {
-        let flat = by_channel(x)?;
-        let factor = |of: fn(&Pull) -> &[f32]| {
-            let elements: Vec<f32> = pulls.iter().flat_map(|pull| of(pull)).copied().collect();
-            Tensor::from_vec(elements, (pulls.len(), 1, flat.dim(2)?, 1), x.device())
-        };
-        flat.broadcast_mul(&factor(Pull::by_value)?)?.broadcast_add(&factor(Pull::constant)?)?.reshape(x.dims())
-    };
-    gradient().map(Some).map_err(tensor_error)
+    let factors = [Pull::constant, Pull::by_value].iter().flat_map(|of| pulls.iter().flat_map(|pull| of(pull)).copied());
+    pull(x, factors.collect(), before).map(Some)
 }
 
-fn score_gradient(scores: &Tensor, samples: &[Sample], share: f32) -> Result<Tensor> {
+fn score_gradient(scores: &Tensor, samples: &[Sample], share: f32, before: Option<Tensor>) -> Result<Tensor> {
     let elements: Vec<f32> = samples.iter().flat_map(|sample| &sample.scores_gradient).map(|g| share * g).collect();
-    Tensor::from_vec(elements, scores.dims(), scores.device()).map_err(tensor_error)
+    let gradient = Tensor::from_vec(elements, scores.dims(), scores.device());
+    let sum = gradient.and_then(|gradient| if let Some(before) = before { before + gradient } else { Ok(gradient) });
+    sum.map_err(tensor_error)
 }

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use candle_core::{Device, Tensor};
 
 use super::convolution::Convolution;
+use super::fused::Bend;
+use super::grouping::{Group, Kind, fusion, narrow_range};
 use super::host::Host;
 use super::moves::{Move, Swing};
-use super::normalization::{BatchNorm, GlobalMean};
+use super::normalization::{GlobalMean, Norm};
 use super::pooling::Pool;
 use super::products::{Gemm, MatMul};
-use super::quantization::{Dequantize, MOST_LEVELS, Quantize, SoftRound};
+use super::quantization::{Dequantize, FakeQuantize, Quantize, SoftRound};
 use super::step::Step;
 use super::{Network, Parameter, Placed, elementwise};
 use crate::error::{Error, Result};
 use crate::execution::tape::{Request, needed_nodes};
 use crate::graph::{Graph, Node, ValueId, known_shape};
-use crate::kernels::Direction;
 use crate::kernels::pool::{Pooling, Slide};
+use crate::kernels::{Activation, Direction};
 use crate::ops::operator::{Implementation, Layout, Operand, Refusal, Site};
 use crate::ops::{self, unary::resolve_axis};
 use crate::tensor::{DataType, TensorData};
@@ -33,6 +35,14 @@ struct Entry {
 }
 
 impl Entry {
+    /// What comes of these, but for its shape.
+    fn made_of(entries: &[Option<Entry>]) -> Self {
+        let present = || entries.iter().flatten();
+        let shared = present().all(|entry| entry.shared);
+        let (needs_gradient, changes) = (present().any(|entry| entry.needs_gradient), present().any(|entry| entry.changes));
+        Entry { shape: Vec::new(), shared, needs_gradient, changes: shared && changes }
+    }
+
     fn layout(&self) -> Layout {
         if self.shared { Layout::parameter(&self.shape) } else { Layout::activation(&self.shape) }
     }
@@ -67,10 +77,12 @@ pub(super) fn compile(graph: &Graph, request: &Request<'_>, device: &Device) -> 
         compiler.entries.insert(*value, Entry { shape, shared: false, needs_gradient: request.input_gradients, changes: false });
     }
     let (needed, mut refusals, mut refused) = (needed_nodes(graph, &request.wanted()), Vec::new(), HashSet::new());
-    for (_, node) in graph.nodes().filter(|(id, _)| needed.contains(id)) {
-        if node.inputs.iter().flatten().any(|input| refused.contains(input)) {
+    let fusion = fusion(graph, &needed, request);
+    for (id, node) in graph.nodes().filter(|(id, _)| needed.contains(id) && !fusion.absorbed.contains(id)) {
+        let group = Group::of(graph, id, node, &fusion);
+        if group.inputs.iter().flatten().any(|input| refused.contains(input)) {
             refused.extend(node.outputs.iter().flatten().copied());
-        } else if let Err(refusal) = compiler.add_node(node) {
+        } else if let Err(refusal) = compiler.add(node, group) {
             refused.extend(node.outputs.iter().flatten().copied());
             refusals.push(format!("node `{}` ({}): {refusal}", node.name, node.operator.name()));
         }
@@ -90,6 +102,54 @@ pub(super) fn compile(graph: &Graph, request: &Request<'_>, device: &Device) -> 
 }
 
 impl Compiler<'_> {
+    fn add(&mut self, node: &Node, group: Group<'_>) -> Result<(), Refusal> {
+        let step: Box<dyn Step> = match group.kind {
+            Kind::Single => return self.add_node(node),
+            Kind::Chain(norm, activation) => Box::new(Norm::new(norm.epsilon, Bend::of(activation))),
+            Kind::FakeQuantization(quantizer) => self.fake_quantization(quantizer)?,
+        };
+        let mut entries: Vec<Option<Entry>> = Vec::with_capacity(group.inputs.len());
+        for value in &group.inputs {
+            entries.push(value.map(|value| self.entry(value)).transpose()?);
+        }
+        let output = node.output(0).ok_or("it has no output")?;
+        let made = Entry { shape: self.shape(output)?, ..Entry::made_of(&entries) };
+        self.place(&node.name, step, &group.inputs, &entries, output, made);
+        Ok(())
+    }
+
+    fn fake_quantization(&mut self, quantizer: &Node) -> Result<Box<dyn Step>, Refusal> {
+        let mut shape = |index: usize| match quantizer.input(index) {
+            Some(value) => Ok(self.entry(value)?.shape),
+            None => Err(format!("input {index} is missing")),
+        };
+        let (x, scales) = (shape(0)?.len(), shape(1)?.iter().product::<usize>());
+        let operator = quantizer.is::<ops::QuantizeLinear>().ok_or("not a QuantizeLinear")?;
+        let axis = if scales == 1 { 0 } else { resolve_axis(operator.axis, x)? + 1 };
+        let data_type = quantizer.input(2).and_then(|value| self.graph.value(value).data_type);
+        let (low, high) = data_type.and_then(narrow_range).ok_or("its type has too many levels")?;
+        Ok(Box::new(FakeQuantize { quantize: Quantize { axis, low, high } }))
+    }
+
+    fn place(
+        &mut self,
+        name: &str,
+        step: Box<dyn Step>,
+        inputs: &[Option<ValueId>],
+        entries: &[Option<Entry>],
+        output: ValueId,
+        made: Entry,
+    ) {
+        let wanted = entries.iter().map(|entry| entry.as_ref().is_some_and(|entry| entry.needs_gradient)).collect();
+        let placed = Placed { name: name.to_string(), step, inputs: inputs.to_vec(), output, wanted, changes: made.changes };
+        if made.shared {
+            self.network.shared_steps.push(placed)
+        } else {
+            self.network.steps.push(placed)
+        }
+        self.entries.insert(output, made);
+    }
+
     fn shape(&self, value: ValueId) -> Result<Vec<usize>, Refusal> {
         let value = self.graph.value(value);
         value.shape.as_deref().and_then(known_shape).ok_or_else(|| format!("the shape of `{}` is not known", value.name))
@@ -128,14 +188,7 @@ impl Compiler<'_> {
         }
         let positions: Vec<usize> = (0..node.outputs.len()).filter(|index| node.outputs[*index].is_some()).collect();
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
-        let present = || entries.iter().flatten();
-        let shared = present().all(|entry| entry.shared);
-        let made = Entry {
-            shape: Vec::new(),
-            shared,
-            needs_gradient: present().any(|entry| entry.needs_gradient),
-            changes: shared && present().any(|entry| entry.changes),
-        };
+        let made = Entry::made_of(&entries);
         let mut made_entries = Vec::with_capacity(outputs.len());
         for output in &outputs {
             made_entries.push(Entry { shape: self.shape(*output)?, ..made.clone() });
@@ -166,17 +219,9 @@ impl Compiler<'_> {
                 placed.collect::<Vec<_>>()
             }
         };
-        let wanted: Vec<bool> = entries.iter().map(|entry| entry.as_ref().is_some_and(|entry| entry.needs_gradient)).collect();
         for ((value, entry), step) in outputs.into_iter().zip(made_entries).zip(steps) {
             let step = step.ok_or("it has an output too many")?;
-            let (name, inputs, changes) = (node.name.clone(), node.inputs.clone(), entry.changes);
-            let placed = Placed { name, step, inputs, output: value, wanted: wanted.clone(), changes };
-            if shared {
-                self.network.shared_steps.push(placed)
-            } else {
-                self.network.steps.push(placed)
-            }
-            self.entries.insert(value, entry);
+            self.place(&node.name, step, &node.inputs, &entries, value, entry);
         }
         Ok(())
     }
@@ -252,7 +297,8 @@ impl Compiler<'_> {
         }
         if let Some(norm) = node.is::<ops::BatchNormalization>() {
             let parameters = (1..5).any(wants);
-            return Ok((!parameters && rank(0)? >= 2).then(|| Box::new(BatchNorm { epsilon: norm.epsilon.into() }) as Box<dyn Step>));
+            let plain = || Box::new(Norm::new(norm.epsilon, Bend::of(Activation::Identity))) as Box<dyn Step>;
+            return Ok((!parameters && rank(0)? >= 2).then(plain));
         }
         if let Some(gemm) = node.is::<ops::Gemm>() {
             let ops::Gemm { alpha, beta, transpose_a, transpose_b } = *gemm;
@@ -280,21 +326,20 @@ impl Compiler<'_> {
 
     fn quantizer(&self, node: &Node, entries: &[Option<Entry>]) -> Result<Option<Box<dyn Step>>, Refusal> {
         let Some(Some(x)) = entries.first() else { return Ok(None) };
-        let narrow = |data_type: DataType| data_type.integer_range().filter(|(low, high)| high - low <= MOST_LEVELS);
         let axis = |axis: i64| match entries.get(1).and_then(Option::as_ref).map(|scale| scale.shape.iter().product::<usize>()) {
             Some(1) | None => Ok(0),
             Some(_) => resolve_axis(axis, x.shape.len()).map(|axis| axis + 1),
         };
         if let Some(quantize) = node.is::<ops::QuantizeLinear>() {
             let zero_point = node.input(2).and_then(|value| self.graph.value(value).data_type);
-            let Some((low, high)) = narrow(zero_point.unwrap_or(quantize.output_type)) else { return Ok(None) };
+            let Some((low, high)) = narrow_range(zero_point.unwrap_or(quantize.output_type)) else { return Ok(None) };
             return Ok(Some(Box::new(Quantize { axis: axis(quantize.axis)?, low, high })));
         }
         if let Some(dequantize) = node.is::<ops::DequantizeLinear>() {
             return Ok(Some(Box::new(Dequantize { axis: axis(dequantize.axis)? })));
         }
         let Some(soft) = node.is::<ops::SoftRound>() else { return Ok(None) };
-        Ok(narrow(soft.data_type).map(|(low, high)| Box::new(SoftRound { low, high }) as Box<dyn Step>))
+        Ok(narrow_range(soft.data_type).map(|(low, high)| Box::new(SoftRound { low, high }) as Box<dyn Step>))
     }
 }
 

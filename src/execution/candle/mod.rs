@@ -5,11 +5,15 @@
 
 mod compile;
 mod convolution;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod elementwise;
+mod fused;
 mod gather;
 mod gathered;
+mod grouping;
 mod host;
 mod moves;
 mod normalization;
@@ -52,6 +56,30 @@ pub fn compute_exactly() {
 /// Whether [`compute_exactly`] was called.
 pub fn is_exact() -> bool {
     EXACT.load(Ordering::Relaxed)
+}
+
+/// Σ (x − mean) and Σ (x − mean)² over images and positions of `x` `[batch, images, channels, …]`, for each sample and channel:
+/// `[2, batch, channels]`, row-major.
+///
+/// # Errors
+/// If the device fails.
+pub fn moments(x: &Tensor, means: &[f32]) -> Result<Vec<f32>> {
+    let found = Tensor::from_slice(means, (1, means.len()), x.device()).and_then(|means| fused::moments(x, &means));
+    numbers(&found.map_err(tensor_error)?)
+}
+
+/// gradient + a + b · x, with a and then b in `factors`, for all samples or for each, per channel of `x`
+/// `[batch, images, channels, …]`.
+///
+/// # Errors
+/// If the device fails.
+pub fn pull(x: &Tensor, factors: Vec<f32>, gradient: Option<Tensor>) -> Result<Tensor> {
+    let pulled = || {
+        let channels = x.dim(2)?;
+        let factors = Tensor::from_vec(factors, (2, (), channels), x.device())?;
+        fused::pull(x, &factors, gradient.as_ref())
+    };
+    pulled().map_err(tensor_error)
 }
 
 /// Whether a device had too little memory.
@@ -122,6 +150,9 @@ impl Pass {
         self.0.get(&value).ok_or_else(|| Error::Internal(format!("value {} was not asked for", value.0)))
     }
 }
+
+/// Adds to the gradient of seed number `usize`, whose value is given.
+pub type Seed<'a> = dyn FnMut(usize, &Tensor, Option<Tensor>) -> Result<Option<Tensor>> + 'a;
 
 /// What a pass backward finds.
 pub struct Gradients {
@@ -213,20 +244,20 @@ impl Network {
         placed.inputs.iter().map(tensor).collect()
     }
 
-    /// Runs back through a pass that kept all; `seed(number, value)` is the gradient of the loss with respect to a seed.
+    /// Runs back through a pass that kept all. `seed(number, value, gradient)` adds the gradient of the loss with respect to a seed
+    /// to the one that came from what reads it, and is asked once this is complete.
     ///
     /// # Errors
     /// If the device fails, with the node.
-    pub fn backward(&self, pass: Pass, seed: &mut dyn FnMut(usize, &Tensor) -> Result<Option<Tensor>>) -> Result<Gradients> {
+    pub fn backward(&self, pass: Pass, seed: &mut Seed<'_>) -> Result<Gradients> {
         let Pass(mut values) = pass;
         let mut gradients: HashMap<ValueId, Tensor> = HashMap::new();
-        for (index, value) in self.seeds.iter().enumerate() {
-            if let Some(gradient) = seed(index, values.get(value).ok_or_else(|| Error::Internal("a seed is missing".into()))?)? {
-                add(&mut gradients, *value, gradient)?;
-            }
-        }
         for placed in self.steps.iter().rev().chain(self.shared_steps.iter().rev()) {
+            self.enter(placed.output, &values, &mut gradients, seed)?;
             self.step_back(placed, &mut values, &mut gradients)?;
+        }
+        for (value, _) in &self.inputs {
+            self.enter(*value, &values, &mut gradients, seed)?;
         }
         let inputs = self.inputs.iter().map(|(value, _)| gradients.remove(value).filter(|_| self.input_gradients)).collect();
         let mut parameters = HashMap::new();
@@ -238,6 +269,24 @@ impl Network {
             parameters.insert(*value, found);
         }
         Ok(Gradients { inputs, parameters })
+    }
+
+    /// Adds the gradients of the seeds that `value` is.
+    fn enter(
+        &self,
+        value: ValueId,
+        values: &HashMap<ValueId, Tensor>,
+        gradients: &mut HashMap<ValueId, Tensor>,
+        seed: &mut Seed<'_>,
+    ) -> Result<()> {
+        for (index, _) in self.seeds.iter().enumerate().filter(|(_, seed)| **seed == value) {
+            let tensor = values.get(&value).or(self.shared.get(&value));
+            let tensor = tensor.ok_or_else(|| Error::Internal("a seed is missing".into()))?;
+            if let Some(gradient) = seed(index, tensor, gradients.remove(&value))? {
+                gradients.insert(value, gradient);
+            }
+        }
+        Ok(())
     }
 
     fn step_back(&self, placed: &Placed, values: &mut HashMap<ValueId, Tensor>, gradients: &mut HashMap<ValueId, Tensor>) -> Result<()> {

@@ -1,34 +1,46 @@
-//! BatchNormalization with fixed statistics, and means over positions.
+//! BatchNormalization with fixed statistics, with what follows it, and means over positions.
+
+use std::sync::OnceLock;
 
 use candle_core::{Result, Tensor};
 
-use super::step::{Call, Step, along, required};
+use super::fused::{Bend, affine, affine_back};
+use super::step::{Call, Step, required};
 
-/// y = x · factor + shift per channel.
-pub(super) struct BatchNorm {
-    pub epsilon: f64,
+/// bend(x · factor + shift + shortcut) per channel, over inputs (x, scale, bias, mean, variance, shortcut); all but x and the
+/// shortcut, which may be left out, are constants.
+pub(super) struct Norm {
+    epsilon: f64,
+    bend: Bend,
+    /// Factors and shifts, `[2, channels]`.
+    factors: OnceLock<Tensor>,
 }
 
-impl BatchNorm {
-    /// Factor and shift, which broadcast to `x`.
-    fn affine(&self, inputs: &[Option<Tensor>]) -> Result<(Tensor, Tensor)> {
-        let rank = required(inputs, 0)?.rank();
-        let parameter = |index: usize| along(required(inputs, index)?, 2, rank);
+impl Norm {
+    pub fn new(epsilon: f32, bend: Bend) -> Self {
+        Norm { epsilon: epsilon.into(), bend, factors: OnceLock::new() }
+    }
+
+    fn factors(&self, inputs: &[Option<Tensor>]) -> Result<&Tensor> {
+        if let Some(factors) = self.factors.get() {
+            return Ok(factors);
+        }
+        let parameter = |index: usize| required(inputs, index)?.flatten_all();
         let factor = (parameter(1)? / (parameter(4)? + self.epsilon)?.sqrt()?)?;
         let shift = (parameter(2)? - (parameter(3)? * &factor)?)?;
-        Ok((factor, shift))
+        let factors = Tensor::stack(&[factor, shift], 0)?;
+        Ok(self.factors.get_or_init(|| factors))
     }
 }
 
-impl Step for BatchNorm {
+impl Step for Norm {
     fn forward(&self, inputs: &[Option<Tensor>]) -> Result<Tensor> {
-        let (factor, shift) = self.affine(inputs)?;
-        required(inputs, 0)?.broadcast_mul(&factor)?.broadcast_add(&shift)
+        affine(required(inputs, 0)?, self.factors(inputs)?, inputs.get(5).and_then(Option::as_ref), self.bend)
     }
 
     fn backward(&self, call: &Call<'_>) -> Result<Vec<Option<Tensor>>> {
-        let (factor, _) = self.affine(call.inputs)?;
-        Ok(vec![Some(call.gradient.broadcast_mul(&factor)?)])
+        let (by_x, by_shortcut) = affine_back(call.gradient, call.output, self.factors(call.inputs)?, self.bend)?;
+        Ok(vec![Some(by_x), None, None, None, None, Some(by_shortcut)])
     }
 }
 

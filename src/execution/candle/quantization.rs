@@ -63,6 +63,67 @@ impl Step for Dequantize {
     }
 }
 
+/// A quantizer and its dequantizer with the same parameters, over inputs (x, scale, zero point).
+pub(super) struct FakeQuantize {
+    pub quantize: Quantize,
+}
+
+impl FakeQuantize {
+    fn parts(&self) -> (&Quantize, Dequantize) {
+        (&self.quantize, Dequantize { axis: self.quantize.axis })
+    }
+
+    /// On CUDA scales and zero points `[2, …]`, for one kernel.
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, inputs: &[Option<Tensor>]) -> Result<Option<(Tensor, (f32, f32))>> {
+        let scale = required(inputs, 1)?;
+        if !scale.device().is_cuda() {
+            return Ok(None);
+        }
+        let factors = Tensor::stack(&[scale.flatten_all()?, required(inputs, 2)?.flatten_all()?], 0)?;
+        Ok(Some((factors, (self.quantize.low as f32, self.quantize.high as f32))))
+    }
+}
+
+impl Step for FakeQuantize {
+    fn forward(&self, inputs: &[Option<Tensor>]) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some((factors, range)) = self.on_card(inputs)? {
+            return super::cuda::fake_quantize(required(inputs, 0)?, &factors, self.quantize.axis, range);
+        }
+        let (quantize, dequantize) = self.parts();
+        let level = quantize.forward(inputs)?;
+        dequantize.forward(&[&[Some(level)], &inputs[1..]].concat())
+    }
+
+    fn backward(&self, call: &Call<'_>) -> Result<Vec<Option<Tensor>>> {
+        #[cfg(feature = "cuda")]
+        if let Some((factors, range)) = self.on_card(call.inputs)?
+            && !call.wants(2)
+        {
+            let x = required(call.inputs, 0)?;
+            let (by_x, by_scale) = super::cuda::fake_quantize_back(x, &factors, call.gradient, self.quantize.axis, range)?;
+            return wanted(call, self.quantize.axis, &by_x, &|| Ok(by_scale.clone()), &by_x);
+        }
+        let (quantize, dequantize) = self.parts();
+        let level = quantize.forward(call.inputs)?;
+        let of_level = [&[Some(level.clone())], &call.inputs[1..]].concat();
+        let all = [true, call.wants(1), call.wants(2)];
+        let last = Call { inputs: &of_level, output: call.output, gradient: call.gradient, wanted: &all };
+        let mut found = dequantize.backward(&last)?;
+        let gradient = required(&found, 0)?.clone();
+        let first = Call { inputs: call.inputs, output: &level, gradient: &gradient, wanted: call.wanted };
+        let earlier = quantize.backward(&first)?;
+        found[0] = earlier[0].clone();
+        for index in 1..3 {
+            if let (Some(late), Some(early)) = (&found[index], &earlier[index]) {
+                found[index] = Some((late + early)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// Scale or zero point, to broadcast along `axis` of input 0.
 fn parameter(inputs: &[Option<Tensor>], index: usize, axis: usize) -> Result<Tensor> {
     along(required(inputs, index)?, axis, required(inputs, 0)?.rank())

@@ -72,10 +72,11 @@ fn on_tensors(graph: &Graph, request: &Request<'_>, set: &CalibrationSet) -> (Fo
     let pass = network.forward(images, true).unwrap();
     let numbers = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let seeds = request.seeds.iter().map(|value| numbers(pass.read(*value).unwrap())).collect();
-    let gradients = network.backward(pass, &mut |seed, value| {
+    let gradients = network.backward(pass, &mut |seed, value, before| {
         let sample: usize = value.dims()[1..].iter().product();
         let gradient = (0..value.elem_count()).map(|index| weight(seed, index % sample)).collect::<Vec<f32>>();
-        candle_core::Tensor::from_vec(gradient, value.dims(), value.device()).map(Some).map_err(super::tensor_error)
+        let gradient = candle_core::Tensor::from_vec(gradient, value.dims(), value.device()).unwrap();
+        Ok(Some(before.map_or(gradient.clone(), |before| (before + gradient).unwrap())))
     });
     let gradients = gradients.unwrap();
     let input = |(index, gradient): (usize, &Option<candle_core::Tensor>)| match gradient {

@@ -9,7 +9,7 @@ use crate::ops::{Add, BatchNormalization, DequantizeLinear, QuantizeLinear};
 
 /// Groups of nodes that become one step, at the place of the last of them.
 #[derive(Default)]
-pub(super) struct Fusion {
+pub struct Fusion {
     /// Nodes whose work a later one does.
     pub absorbed: HashSet<NodeId>,
     /// By the last node.
@@ -20,7 +20,7 @@ pub(super) struct Fusion {
 
 /// A BatchNormalization, what is added to its output, and the activation after that.
 #[derive(Clone, Copy)]
-pub(super) struct NormChain {
+pub struct NormChain {
     pub norm: NodeId,
     pub shortcut: Option<ValueId>,
     pub activation: Activation,
