@@ -301,3 +301,21 @@ fn signals_end_the_work_and_leave_nothing() {
         assert_eq!(files(place.path()), [""; 0]);
     }
 }
+
+/// The engine for cards, on the CPU: as near to the original as the tape brings it, and the same bytes every time.
+#[cfg(feature = "candle")]
+#[test]
+fn a_run_on_tensors_is_as_good_as_one_on_the_tape() {
+    let place = TempDir::new().unwrap();
+    let with = |output: &str, device: &str| {
+        let more = ["-n", "16", "--steps", "20", "--distill-steps", "8", "--device", device, "--json"];
+        let report = json(&succeed(place.path(), &[&["quantize", RESNET, "-o", output][..], &more].concat()));
+        assert_eq!(report["device"], device);
+        report["comparison"]["outputs"][0]["sqnr_db"].as_f64().unwrap()
+    };
+    let (tape, tensors, again) = (with("a.onnx", "cpu"), with("b.onnx", "tensors"), with("c.onnx", "tensors"));
+    assert!(tensors > tape - 2.0 && tensors > 25.0, "{tape} dB on the tape, {tensors} dB on tensors");
+    assert_eq!(tensors, again);
+    let bytes = |name: &str| fs::read(place.path().join(name)).unwrap();
+    assert!(bytes("b.onnx") == bytes("c.onnx") && bytes("a.onnx") != bytes("b.onnx"));
+}

@@ -52,6 +52,9 @@ pub struct GlobalArguments {
     /// CUDA cards that share the samples of every batch, as in --devices 0,1
     #[arg(hide_short_help = true, long, global = true, value_name = "NUMBERS", value_delimiter = ',', value_parser = card_number)]
     pub devices: Vec<usize>,
+    /// Let convolutions on a card compute in full single precision instead of TF32
+    #[arg(hide_short_help = true, long, global = true)]
+    pub full_precision: bool,
     #[arg(hide_short_help = true, long = "limit", global = true, value_name = "NAME=VALUE", value_parser = LimitSetting::from_str, help = limit_help())]
     pub limits: Vec<LimitSetting>,
 }

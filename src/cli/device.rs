@@ -16,6 +16,8 @@ pub enum DeviceChoice {
     /// The first card, or the one of this number.
     Cuda(Option<usize>),
     Metal,
+    /// The engine for cards on the CPU: slow, to be compared with.
+    Tensors,
 }
 
 impl FromStr for DeviceChoice {
@@ -28,6 +30,7 @@ impl FromStr for DeviceChoice {
             "cpu" => Ok(DeviceChoice::Cpu),
             "metal" => Ok(DeviceChoice::Metal),
             "cuda" => Ok(DeviceChoice::Cuda(None)),
+            "tensors" => Ok(DeviceChoice::Tensors),
             _ => match text.strip_prefix("cuda:").map(number) {
                 Some(Some(number)) => Ok(DeviceChoice::Cuda(Some(number))),
                 _ => Err("expected auto, cpu, cuda, cuda:N or metal".into()),
@@ -54,6 +57,7 @@ impl DeviceChoice {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Cuda(_) => answering(cuda, progress),
             DeviceChoice::Metal => answering(Device::Metal, progress),
+            DeviceChoice::Tensors => answering(Device::Tensors(1), progress),
             DeviceChoice::Auto if cfg!(feature = "cuda") => Ok(answering_or_cpu(cuda, progress)),
             DeviceChoice::Auto if cfg!(feature = "metal") => Ok(answering_or_cpu(Device::Metal, progress)),
             DeviceChoice::Auto => Ok(Device::Cpu),
@@ -69,8 +73,13 @@ fn answering_or_cpu(device: Device, progress: &dyn Progress) -> Device {
 }
 
 fn answering(device: Device, progress: &dyn Progress) -> Result<Device> {
-    let built = [cfg!(feature = "cuda"), cfg!(feature = "metal")];
-    if !built[usize::from(device == Device::Metal)] {
+    let features = [cfg!(feature = "cuda"), cfg!(feature = "metal"), cfg!(feature = "candle")];
+    let is_built = match device {
+        Device::Cuda(_) => features[0],
+        Device::Metal => features[1],
+        Device::Cpu | Device::Tensors(_) => features[2],
+    };
+    if !is_built {
         return Err(device.is_not_built());
     }
     #[cfg(feature = "candle")]

@@ -172,6 +172,10 @@ fn start(arguments: &Arguments, context: &mut Context) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
         pool.map_err(|error| Error::Usage(format!("--threads {threads}: {error}")))?;
     }
+    #[cfg(feature = "candle")]
+    if arguments.global.full_precision {
+        crate::execution::candle::compute_exactly();
+    }
     if arguments.command.takes_a_card() {
         context.execution.device = arguments.global.device.resolve(&arguments.global.devices, &context.terminal)?;
     }

@@ -158,6 +158,7 @@ pub struct Pull {
     b: Vec<f32>,
 }
 
+#[cfg(feature = "candle")]
 impl Pull {
     /// a, per channel.
     pub fn constant(&self) -> &[f32] {
@@ -168,7 +169,9 @@ impl Pull {
     pub fn by_value(&self) -> &[f32] {
         &self.b
     }
+}
 
+impl Pull {
     /// Adds the gradient of `values`, channels contiguous, to `target`.
     pub fn add(&self, values: &[f32], target: &mut [f32], isa: Isa) {
         isa.run(

@@ -23,9 +23,11 @@ use crate::kernels::Isa;
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 
 pub use compile::{in_memory_order, needed_nodes};
+#[cfg(feature = "candle")]
 pub(super) use fusion::{Fusion, NormChain};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
+#[cfg(feature = "candle")]
 pub(super) use moves::Move;
 pub use statistics::ChannelSums;
 
