@@ -22,7 +22,7 @@ use super::take_branches::{has_branches, known_conditions, take_branches};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::ops::Foreign;
-use crate::passes::flatten_softmax;
+use crate::passes::{flatten_softmax, unpack_sequences};
 
 /// Nodes that one warning names.
 const NAMED_AT_ONCE: usize = 8;
@@ -80,6 +80,7 @@ pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Resu
     warnings.extend(infer_only(&mut proto, header.opset));
     let GraphParts { mut graph, foreign, notes } = read_taken(&mut proto, &header, limits)?;
     flatten_softmax(&mut graph)?;
+    unpack_sequences(&mut graph)?;
     let mut model = Model {
         graph,
         shell: proto,

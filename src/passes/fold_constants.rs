@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::sizes::Sizes;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
@@ -13,7 +14,7 @@ const LARGEST: usize = 1 << 24;
 /// Integers up to here are exact in f32.
 const EXACT: f64 = 16_777_216.0;
 
-/// Replaces nodes whose outputs are known beforehand by constants. Quantizers stay: folding a DequantizeLinear would undo
+/// Replaces nodes whose outputs are known beforehand by constants, of sizes where the batch is open too. Quantizers stay: folding a DequantizeLinear would undo
 /// quantization, and a QuantizeLinear (or SoftRound) of a constant belongs to [`seal_constants`], since its constant may yet be tuned.
 ///
 /// # Errors
@@ -32,18 +33,21 @@ pub fn seal_constants(graph: &mut Graph) -> Result<()> {
 
 fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
+    let mut sizes = Sizes::default();
     for id in nodes {
         settle_cast(graph, id);
+        sizes.settle_reshape(graph, id);
         let node = graph.node(id).clone();
         let stays = node.is::<Foreign>().is_some()
             || node.is::<DequantizeLinear>().is_some()
             || !quantizers && (node.is::<QuantizeLinear>().is_some() || node.is::<SoftRound>().is_some())
             || node.outputs.iter().flatten().any(|v| graph.is_output(*v));
-        let tensors = if stays { None } else { evaluate(graph, &node)? };
-        let Some(tensors) = tensors else {
+        let mut tensors = if stays { None } else { evaluate(graph, &node)? };
+        if tensors.is_none() {
             infer_node(graph, &node);
-            continue;
-        };
+            tensors = sizes.follow(graph, &node).filter(|_| !stays).map(|sizes| vec![sizes]);
+        }
+        let Some(tensors) = tensors else { continue };
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
         graph.remove_node(id);
         for (output, tensor) in outputs.into_iter().zip(tensors) {

@@ -14,10 +14,11 @@ mod merge_pad;
 mod name_old_rounding;
 mod pad_channels;
 mod replace_reduce_mean;
-mod resolve_reshapes;
+mod sizes;
 mod split_channels;
 #[cfg(test)]
 mod tests;
+mod unpack_sequences;
 mod upgrade_opset;
 mod widen_float16;
 
@@ -38,8 +39,8 @@ pub use merge_pad::merge_pad;
 pub use name_old_rounding::name_old_rounding;
 pub use pad_channels::pad_channels;
 pub use replace_reduce_mean::replace_reduce_mean;
-pub use resolve_reshapes::resolve_reshapes;
 pub use split_channels::{Strand, find_strands, split_channels};
+pub use unpack_sequences::unpack_sequences;
 pub use upgrade_opset::upgrade_opset;
 pub use widen_float16::widen_float16;
 
@@ -49,8 +50,6 @@ pub use widen_float16::widen_float16;
 /// # Errors
 /// If the graph is not sound.
 pub fn simplify(graph: &mut Graph) -> Result<()> {
-    fold_constants(graph)?;
-    resolve_reshapes(graph)?;
     fold_constants(graph)?;
     name_old_rounding(graph)?;
     infer_shapes(graph)?;

@@ -76,6 +76,30 @@ fn padding_between_channels_stays() {
 }
 
 #[test]
+fn rows_and_columns_of_an_open_batch_are_known() {
+    let sketch = Sketch::new(&[0, 2, 5, 4]).plain("shape", "Shape", "x").integers("two", &[2]).integers("three", &[3]);
+    let sketch = sketch.plain("rows", "Slice", "shape two three").plain("columns", "Gather", "shape three");
+    let sketch = sketch.plain("area", "Mul", "rows columns").integers("rest", &[-1, 2]);
+    let sketch = sketch.node("target", "Concat", "rest area", Attributes::default().int("axis", 0));
+    let graph = sketch.plain("flat", "Reshape", "x target").plain("y", "Relu", "flat").outputs("y");
+    let text = "(x)
+        flat = Reshape(x, target)
+        y = Relu(flat)
+        -> y";
+    let after = assert_becomes(&graph, |graph| fold_constants(graph).unwrap(), text);
+    assert_eq!(after.constant(after.find_value("target").unwrap()), Some(&TensorData::vector(vec![-1i64, 2, 20])));
+}
+
+#[test]
+fn the_batch_is_not_made_a_constant() {
+    let sketch = Sketch::new(&[0, 2, 5, 5]).plain("shape", "Shape", "x").integers("some", &[0, 1]);
+    let graph = sketch.plain("sizes", "Gather", "shape some").plain("y", "Neg", "sizes").outputs("y");
+    let mut after = graph.clone();
+    fold_constants(&mut after).unwrap();
+    assert_eq!(after.to_string(), graph.to_string());
+}
+
+#[test]
 fn a_mean_over_the_image_becomes_a_pool() {
     let means = |keep: i64| {
         let attributes = Attributes::default().int("keepdims", keep).ints("axes", &[-2, -1]);

@@ -1,39 +1,44 @@
 use std::collections::HashMap;
 
-use crate::error::Result;
-use crate::graph::{Dim, Graph, Node, NodeId, ValueId, check};
+use crate::graph::{Dim, Graph, Node, NodeId, ValueId, known_shape};
 use crate::ops::{Cast, Concat, Gather, Identity, Reshape, Shape, Slice, Squeeze, Unsqueeze};
-use crate::tensor::TensorData;
+use crate::tensor::{DataType, TensorData};
 
-/// Small integer tensors whose entries are sizes, known or not.
-type Sizes = HashMap<ValueId, Vec<Dim>>;
+/// Small integer tensors whose entries are sizes, known or not: what becomes of a Shape whose batch is open.
+#[derive(Default)]
+pub struct Sizes(HashMap<ValueId, Vec<Dim>>);
 
-/// Before: `Reshape(x, Concat(Gather(Shape(x), 0), -1))` with a batch that the file leaves open.
-/// After: `Reshape(x, [0, -1])`, where the numbers allow it; the chain that made them dies.
-pub fn resolve_reshapes(graph: &mut Graph) -> Result<()> {
-    let mut sizes = Sizes::new();
-    let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
-    for id in nodes {
-        let node = graph.node(id).clone();
-        if let (Some(output), Some(found)) = (node.output(0), propagate(graph, &node, &sizes)) {
-            sizes.insert(output, found);
-        }
+impl Sizes {
+    /// Notes what is known of the first output of `node`, and returns it where every entry is known.
+    pub fn follow(&mut self, graph: &Graph, node: &Node) -> Option<TensorData> {
+        let (output, found) = (node.output(0)?, propagate(graph, node, &self.0)?);
+        let value = graph.value(output);
+        let (shape, numbers) = (known_shape(value.shape.as_ref()?), known_shape(&found));
+        self.0.insert(output, found);
+        let data_type = value.data_type.filter(|known| matches!(known, DataType::I64 | DataType::I32))?;
+        let numbers: Vec<f64> = numbers?.into_iter().map(|n| n as f64).collect();
+        let fits = shape.as_ref().is_some_and(|shape| shape.iter().product::<usize>() == numbers.len());
+        fits.then(|| TensorData::from_f64(&shape?, numbers, data_type))?
+    }
+
+    /// Before: `Reshape(x, Concat(Gather(Shape(x), 0), -1))` with a batch that the file leaves open.
+    /// After: `Reshape(x, [0, -1])`, where the numbers allow it; the chain that made them dies.
+    pub fn settle_reshape(&self, graph: &mut Graph, id: NodeId) {
+        let node = graph.node(id);
         if node.is::<Reshape>().is_some_and(|reshape| !reshape.allow_zero)
             && let (Some(x), Some(shape)) = (node.input(0), node.input(1))
             && graph.constant(shape).is_none()
-            && let (Some(target), Some(from)) = (sizes.get(&shape), graph.value(x).shape.clone())
-            && let Some(numbers) = numbers(target, &from)
+            && let (Some(target), Some(from)) = (self.0.get(&shape), &graph.value(x).shape)
+            && let Some(numbers) = numbers(target, from)
         {
             let name = graph.unused_name(&format!("{}_shape", node.name));
             let constant = graph.add_constant(name, TensorData::vector(numbers));
             graph.set_input(id, 1, Some(constant));
         }
     }
-    graph.remove_dead_nodes(&[]);
-    check(graph)
 }
 
-fn entries(graph: &Graph, value: ValueId, sizes: &Sizes) -> Option<Vec<Dim>> {
+fn entries(graph: &Graph, value: ValueId, sizes: &HashMap<ValueId, Vec<Dim>>) -> Option<Vec<Dim>> {
     match graph.constant(value) {
         Some(tensor) => {
             Some(tensor.to_i64()?.into_iter().map(|n| usize::try_from(n).map_or(Dim::Symbol("-1".to_string()), Dim::Known)).collect())
@@ -42,7 +47,7 @@ fn entries(graph: &Graph, value: ValueId, sizes: &Sizes) -> Option<Vec<Dim>> {
     }
 }
 
-fn propagate(graph: &Graph, node: &Node, sizes: &Sizes) -> Option<Vec<Dim>> {
+fn propagate(graph: &Graph, node: &Node, sizes: &HashMap<ValueId, Vec<Dim>>) -> Option<Vec<Dim>> {
     let first = node.input(0)?;
     let integers = |index: usize| graph.constant(node.input(index)?)?.to_i64();
     if let Some(shape) = node.is::<Shape>() {
