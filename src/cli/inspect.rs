@@ -16,12 +16,20 @@ Examples:
   zeroq inspect model.onnx
   zeroq inspect model.onnx --json";
 
-/// How to keep BatchNormalization in an export.
+/// How to keep BatchNormalization in an export of PyTorch.
 const KEEP: &str = "\
   to keep them, export from PyTorch with
     torch.onnx.export(model.eval(), x, \"model.onnx\", training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, dynamo=False)
   or
     torch.onnx.export(model.eval(), (x,), \"model.onnx\", dynamo=True, optimize=False)
+";
+
+/// The same where tf2onnx has made the file, for TensorFlow and Keras.
+const KEEP_IN_TENSORFLOW: &str = "\
+  to keep them, run this before tf2onnx
+    from tf2onnx.optimizer import back_to_back_optimizer
+    back_to_back_optimizer._func_map.pop((\"Conv\", \"BatchNormalization\"))
+  and, with Keras 3, what docs/src/exporting.md says
 ";
 
 /// Show what a model is made of, and what of it can become integers
@@ -52,7 +60,7 @@ fn describe(report: &InspectReport) -> String {
     describe_values(&mut text, "input", &anatomy.inputs);
     describe_values(&mut text, "output", &anatomy.outputs);
     describe_size(&mut text, anatomy);
-    describe_batch_normalization(&mut text, anatomy);
+    describe_batch_normalization(&mut text, anatomy, &report.producer);
     describe_quantization(&mut text, anatomy);
     for (key, value) in &report.provenance {
         let _ = writeln!(text, "{}: {}", escape_name(key), escape_name(value));
@@ -87,7 +95,7 @@ fn describe_size(text: &mut String, anatomy: &Anatomy) {
     }
 }
 
-fn describe_batch_normalization(text: &mut String, anatomy: &Anatomy) {
+fn describe_batch_normalization(text: &mut String, anatomy: &Anatomy, producer: &str) {
     match anatomy.batch_normalization_state {
         _ if anatomy.quantized_nodes > 0 => {}
         BatchNormalizationState::Present => {
@@ -95,7 +103,7 @@ fn describe_batch_normalization(text: &mut String, anatomy: &Anatomy) {
         }
         BatchNormalizationState::Folded => {
             text.push_str("no BatchNormalization: already folded into the convolutions, so images are made without statistics\n");
-            text.push_str(KEEP);
+            text.push_str(if producer.starts_with("tf2onnx") { KEEP_IN_TENSORFLOW } else { KEEP });
         }
         BatchNormalizationState::Absent => text.push_str("no BatchNormalization: images are made without statistics\n"),
     }

@@ -14,8 +14,9 @@ const LARGEST: usize = 1 << 24;
 /// Integers up to here are exact in f32.
 const EXACT: f64 = 16_777_216.0;
 
-/// Replaces nodes whose outputs are known beforehand by constants, of sizes where the batch is open too. Quantizers stay: folding a DequantizeLinear would undo
-/// quantization, and a QuantizeLinear (or SoftRound) of a constant belongs to [`seal_constants`], since its constant may yet be tuned.
+/// Replaces nodes whose outputs are known beforehand by constants: sizes too, while the batch is open. Quantizers stay: folding
+/// a DequantizeLinear would undo quantization, and a QuantizeLinear (or SoftRound) of a constant belongs to [`seal_constants`],
+/// since its constant may yet be tuned.
 ///
 /// # Errors
 /// If a node refuses the inputs that it has.
