@@ -60,8 +60,9 @@ def keep_batch_normalization():
     def call(self, x, training=None, mask=None):
         scale = self.gamma if self.scale else tf.ones_like(self.moving_mean)
         shift = self.beta if self.center else tf.zeros_like(self.moving_mean)
-        statistics = {"mean": self.moving_mean, "variance": self.moving_variance, "epsilon": self.epsilon}
-        return tf.compat.v1.nn.fused_batch_norm(x, scale, shift, is_training=False, **statistics)[0]
+        return tf.compat.v1.nn.fused_batch_norm(
+            x, scale, shift, self.moving_mean, self.moving_variance, epsilon=self.epsilon, is_training=False
+        )[0]
 
     keras.layers.BatchNormalization.call = call
     back_to_back_optimizer._func_map.pop(("Conv", "BatchNormalization"), None)
