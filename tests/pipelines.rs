@@ -196,6 +196,19 @@ fn inputs_of_the_action_are_words_and_never_commands() {
 }
 
 #[test]
+fn quoted_inputs_of_the_action_may_hold_blanks() {
+    let runner = Runner::new();
+    fs::rename(runner.path("model.onnx"), runner.path("my model.onnx")).unwrap();
+    let blanks = [("reference", "my model.onnx"), ("candidate", "my int8.onnx"), ("quantize", LITTLE)];
+    let limits = format!("{LIMITS} --write 'text=my report.txt'\n--write \"markdown=it's passed.md\"");
+    let (code, said) = runner.action(&inputs(&[&blanks[..], &[("args", &limits)]].concat()));
+    assert_eq!(code, 0, "{said}");
+    assert!(runner.path("my report.txt").exists() && runner.path("it's passed.md").exists());
+    let (code, said) = runner.action(&inputs(&[&blanks[..2], &[("args", "--min-sqnr '18")]].concat()));
+    assert!(code == 2 && said.contains("quote"), "{said}");
+}
+
+#[test]
 fn the_example_workflow_passes_twice_and_holds_the_second_build_against_the_first() {
     let (runner, workflow) = (Runner::new(), yaml("examples/github-workflow.yml"));
     let steps = workflow["jobs"]["quantize"]["steps"].as_array().unwrap();
