@@ -38,8 +38,10 @@ fi
 echo "## Tests on the card"
 echo
 echo '```'
-ZEROQ_TEST_DEVICE=cuda "$BIN/tests" candle tensors gradient product_tests quantization_tests reduction_tests 2>&1 |
-    grep -E '^test result|FAILED|panicked' || true
+status=0
+ZEROQ_TEST_DEVICE=cuda "$BIN/tests" candle tensors gradient product_tests quantization_tests reduction_tests > "$BIN/tests.log" 2>&1 || status=1
+grep -E '^test result|FAILED|panicked' "$BIN/tests.log" || tail -n 5 "$BIN/tests.log"
 echo '```'
 echo
 "$PYTHON" benches/gpu.py --zeroq "$BIN/zeroq" --steps "$BIN/steps" "$@"
+exit $status
