@@ -58,8 +58,9 @@ impl Convolution {
 /// The quickest form on `device`.
 fn form(window: &Window, device: &Device) -> Result<Option<Box<dyn Form>>> {
     #[cfg(feature = "cudnn")]
-    if let (Device::Cuda(device), Some(cudnn)) = (device, super::cudnn::CudnnConvolution::new(window)) {
-        let _ = device;
+    if device.is_cuda()
+        && let Some(cudnn) = super::cudnn::CudnnConvolution::new(window)
+    {
         return Ok(Some(Box::new(cudnn)));
     }
     Ok(Gathered::new(window, device)?.map(|gathered| Box::new(gathered) as Box<dyn Form>))

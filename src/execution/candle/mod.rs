@@ -48,7 +48,7 @@ pub fn tensor_error(error: candle_core::Error) -> Error {
 static EXACT: AtomicBool = AtomicBool::new(false);
 
 /// Lets convolutions on cards compute in full single precision from now on. Else those with tensor cores round factors to TF32,
-/// 10 bits of fraction, as PyTorch does by default: twice as fast or more, and images and tuned weights come out as good.
+/// 10 bits of fraction, as PyTorch does by default.
 pub fn compute_exactly() {
     EXACT.store(true, Ordering::Relaxed);
 }
@@ -176,10 +176,6 @@ impl Network {
     /// Nodes that run on the CPU.
     pub fn on_host(&self) -> &[String] {
         &self.on_host
-    }
-
-    pub fn device(&self) -> &Device {
-        &self.device
     }
 
     /// Shape of one sample of graph input `input`.
