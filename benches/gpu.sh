@@ -3,7 +3,7 @@
 # Under 10 minutes; its output is meant for RESULTS-GPU.md.
 #
 #     benches/gpu.sh [MODEL.onnx ...]          builds with --features cudnn, which needs the CUDA toolkit and cuDNN
-#     BIN=folder benches/gpu.sh [MODEL.onnx ...]   uses what `benches/gpu.sh --build folder` made on another machine
+#     BIN=folder benches/gpu.sh [MODEL.onnx ...]   uses what `benches/gpu.sh --build folder` made on another machine, and packed into folder.tar.xz
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -15,6 +15,7 @@ build() {
     cp "$(artifact --bench steps)" "$1/steps"
     cp "$(artifact --lib)" "$1/tests"
     strip "$1/zeroq" "$1/steps" "$1/tests"
+    tar -C "$1" -cJf "$1.tar.xz" .
 }
 
 # The executable that cargo makes of a target; tests, where the target is the library.
