@@ -44,6 +44,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::SCHEMA;
 use crate::limits::Limits;
 use crate::memory;
+use crate::tensor::check_sources;
 use arguments::GlobalArguments;
 use terminal::Terminal;
 
@@ -148,7 +149,9 @@ fn run() -> u8 {
         json: arguments.global.json,
         limits: arguments.global.limits(),
     };
-    match start(&arguments).and_then(|()| dispatch(&arguments.command, &context)) {
+    let done = start(&arguments).and_then(|()| dispatch(&arguments.command, &context));
+    // What a lost tensor led to is no news beside the loss.
+    match check_sources().and(done) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::ThresholdMissed) => 1,
         Err(error) => fail(&error, &context),

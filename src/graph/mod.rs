@@ -131,6 +131,12 @@ impl Graph {
         self.value(id).constant.as_ref()
     }
 
+    /// Bytes of all constants, wherever they lie.
+    pub fn constant_bytes(&self) -> u64 {
+        let bits = |tensor: &TensorData| tensor.len() as u64 * tensor.data_type().bits().unwrap_or(8) as u64;
+        self.values.iter().filter_map(|value| value.constant.as_ref()).map(|tensor| bits(tensor).div_ceil(8)).sum()
+    }
+
     pub fn producer(&self, id: ValueId) -> Option<(NodeId, &Node)> {
         self.value(id).producer.map(|node| (node, self.node(node)))
     }

@@ -202,7 +202,7 @@ impl Kernel for MatrixKernel {
     }
 
     fn keeps_copy(&self, input: usize) -> bool {
-        input == 1 && self.right_is_constant && self.packed.is_some()
+        input == 1 && self.packed.is_some()
     }
 
     fn backward_needs_inputs(&self) -> bool {

@@ -134,7 +134,7 @@ pub fn channel_of(consumer: &Node) -> impl Fn(&[usize], usize) -> usize {
 
 fn scale(graph: &mut Graph, value: ValueId, factor: impl Fn(&[usize], usize) -> f32) {
     let Some(tensor) = graph.constant(value) else { return };
-    let (shape, Some(elements)) = (tensor.shape().to_vec(), tensor.to_f32()) else { return };
+    let (shape, Some(elements)) = (tensor.shape().to_vec(), tensor.as_f32()) else { return };
     let scaled = elements.iter().enumerate().map(|(index, x)| x * factor(&shape, index)).collect();
     graph.set_constant(value, TensorData::new(&shape, scaled));
 }

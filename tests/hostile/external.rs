@@ -109,7 +109,7 @@ fn row_22_dims_are_counted_before_the_file_is_read() {
 }
 
 #[test]
-fn row_23_checksums_are_told_to_be_unverified() {
+fn row_23_a_wrong_checksum_is_refused() {
     let place = place(&[("location", "w.bin"), ("checksum", "0000")]);
     let run = place.run(&quantize(&[]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
