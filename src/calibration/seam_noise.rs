@@ -70,6 +70,14 @@ impl Candidate {
     }
 }
 
+/// What some outputs add.
+struct PartNoise {
+    /// Per candidate.
+    weights: Vec<f64>,
+    /// Per channel.
+    pull: Vec<f64>,
+}
+
 impl<'a> Reader<'a> {
     pub fn of(graph: &'a Graph, id: NodeId, channels: &[Channel]) -> Option<Self> {
         let node = graph.node(id);
@@ -134,36 +142,47 @@ impl<'a> Reader<'a> {
     /// Noise-to-signal ratio summed over the outputs, for each of `candidates`.
     pub fn noises(&self, channels: &[Channel], candidates: &[Candidate], levels: Levels, isa: Isa) -> Vec<f64> {
         let scaled: Vec<Vec<f64>> = candidates.iter().map(|candidate| self.energies_of_groups(channels, &candidate.factors)).collect();
-        let of_part = |outputs: &Vec<usize>| {
-            let rows: Vec<Vec<f32>> = outputs.iter().map(|output| self.largest(*output).collect()).collect();
-            let of_weights = |(candidate, scaled): (&Candidate, &Vec<f64>)| {
-                let noise = |(output, row): (&usize, &Vec<f32>)| {
-                    let inverse = &candidate.inverse[self.first_channel(*output)..][..row.len()];
-                    let largest = isa.run(
-                        #[inline(always)]
-                        || largest_product(row, inverse),
-                    );
-                    scaled[output / self.per_group] * (f64::from(largest) / levels.weight).powi(2) / (12.0 * self.energies[*output])
-                };
-                outputs.iter().zip(&rows).map(noise).sum::<f64>()
-            };
-            let weights: Vec<f64> = candidates.iter().zip(&scaled).map(of_weights).collect();
-            let mut pull = vec![0.0f64; channels.len()];
-            for output in outputs {
-                let (first, energy) = (self.first_channel(*output), self.energies[*output]);
-                (0..self.per_output).for_each(|channel| pull[first + channel] += self.squares(*output, channel) / energy);
-            }
-            (weights, pull)
+        let of_part = |outputs: &Vec<usize>| PartNoise {
+            weights: self.weight_noises(outputs, candidates, &scaled, levels, isa),
+            pull: self.pull(outputs, channels.len()),
         };
-        let parts: Vec<(Vec<f64>, Vec<f64>)> = self.parts().par_iter().map(of_part).collect();
-        let sum = |part: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>, len: usize| {
-            parts.iter().map(part).fold(vec![0.0; len], |sums, part| sums.iter().zip(part).map(|(a, b)| a + b).collect::<Vec<f64>>())
-        };
-        let (weights, pull) = (sum(|part| &part.0, candidates.len()), sum(|part| &part.1, channels.len()));
+        let parts: Vec<PartNoise> = self.parts().par_iter().map(of_part).collect();
+        let (mut weights, mut pull) = (vec![0.0; candidates.len()], vec![0.0; channels.len()]);
+        for part in &parts {
+            weights.iter_mut().zip(&part.weights).for_each(|(sum, part)| *sum += part);
+            pull.iter_mut().zip(&part.pull).for_each(|(sum, part)| *sum += part);
+        }
         let of_activation = |Candidate { factors, step, .. }: &Candidate| {
             pull.iter().zip(factors).map(|(pull, factor)| pull / (factor * factor)).sum::<f64>() * step * step / 12.0
         };
         candidates.iter().zip(weights).map(|(candidate, weights)| weights + of_activation(candidate)).collect()
+    }
+
+    /// What rounding the weights of `outputs` adds, for each of `candidates`; `scaled` are mean squares per candidate and group.
+    fn weight_noises(&self, outputs: &[usize], candidates: &[Candidate], scaled: &[Vec<f64>], levels: Levels, isa: Isa) -> Vec<f64> {
+        let rows: Vec<Vec<f32>> = outputs.iter().map(|output| self.largest(*output).collect()).collect();
+        let of_candidate = |(candidate, scaled): (&Candidate, &Vec<f64>)| {
+            let noise = |(output, row): (&usize, &Vec<f32>)| {
+                let inverse = &candidate.inverse[self.first_channel(*output)..][..row.len()];
+                let largest = isa.run(
+                    #[inline(always)]
+                    || largest_product(row, inverse),
+                );
+                scaled[output / self.per_group] * (f64::from(largest) / levels.weight).powi(2) / (12.0 * self.energies[*output])
+            };
+            outputs.iter().zip(&rows).map(noise).sum::<f64>()
+        };
+        candidates.iter().zip(scaled).map(of_candidate).collect()
+    }
+
+    /// Σ w² / energy of each of `count` channels over `outputs`: how much noise in it they hear.
+    fn pull(&self, outputs: &[usize], count: usize) -> Vec<f64> {
+        let mut pull = vec![0.0f64; count];
+        for output in outputs {
+            let (first, energy) = (self.first_channel(*output), self.energies[*output]);
+            (0..self.per_output).for_each(|channel| pull[first + channel] += self.squares(*output, channel) / energy);
+        }
+        pull
     }
 
     /// Σ of the mean squares that each group of outputs reads, with channels multiplied by `factors`.

@@ -42,6 +42,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::evaluation::SCHEMA;
+use crate::kernels::return_large_blocks;
 use crate::limits::Limits;
 use crate::memory;
 use crate::tensor::check_sources;
@@ -159,6 +160,7 @@ fn run() -> u8 {
 }
 
 fn start(arguments: &Arguments) -> Result<()> {
+    return_large_blocks();
     signals::listen()?;
     if let Some(bytes) = arguments.global.max_memory {
         memory::allow(bytes);

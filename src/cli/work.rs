@@ -14,7 +14,7 @@ use crate::calibration::{Bounds, CalibrationSet, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
     self, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport, Stopwatch,
-    Subject, SynthesizeReport, dissect, is_large,
+    Subject, SynthesizeReport, dissect,
 };
 use crate::graph::Graph;
 use crate::limits::Limits;
@@ -169,7 +169,7 @@ fn compare_result(
     progress: &dyn Progress,
 ) -> Result<Option<evaluation::Comparison>> {
     // Runtimes open large originals by their path, and results in memory: those of two files only where one could hold them.
-    let original_bytes = if is_large(&original.graph) { Vec::new() } else { read_again(original)? };
+    let original_bytes = if original.graph.is_large() { Vec::new() } else { read_again(original)? };
     let reference = Subject { label: "original", bytes: &original_bytes, path: Some(&original.path), graph: &original.graph };
     let whole = encoded.has_data().then(|| onnx::to_bytes(&work.model)).transpose();
     let whole =

@@ -159,9 +159,8 @@ impl Converter {
 }
 
 fn half_constant(graph: &mut Graph, value: ValueId, tensor: &TensorData, report: &mut Float16Report) -> ValueId {
-    let elements = tensor.as_f32().unwrap_or_default();
-    report.clamped += elements.iter().filter(|x| x.abs() > LARGEST).count();
-    let halves = elements.iter().map(|x| half::f16::from_f32(x.clamp(-LARGEST, LARGEST))).collect();
+    report.clamped += tensor.as_f32().unwrap_or_default().iter().filter(|x| x.abs() > LARGEST).count();
+    let halves = tensor.map_f32(|_, x| half::f16::from_f32(x.clamp(-LARGEST, LARGEST)));
     let name = graph.unused_name(&format!("{}_f16", graph.value(value).name));
-    graph.add_constant(name, TensorData::new(tensor.shape(), halves))
+    graph.add_constant(name, halves.unwrap_or_else(|| tensor.clone()))
 }

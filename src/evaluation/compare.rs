@@ -60,7 +60,8 @@ pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &Calibrati
 }
 
 fn with_onnx_runtime(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
-    run(OnnxRuntime::for_results, reference, candidate, set)
+    let open = if reference.graph.is_large() { OnnxRuntime::frugal } else { OnnxRuntime::new };
+    run(open, reference, candidate, set)
 }
 
 #[cfg(feature = "tract")]

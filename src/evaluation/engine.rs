@@ -14,24 +14,12 @@ use crate::progress::interrupt_requested;
 pub struct Subject<'a> {
     /// How messages call it: `reference`, `candidate`, or a file name.
     pub label: &'a str,
-    /// The whole file; may be left out where there is a path and the model is large.
+    /// The whole file; may be left out where there is a path and the graph is large.
     pub bytes: &'a [u8],
     /// Where the file lies, if its weights lie beside it.
     pub path: Option<&'a Path>,
     /// The same as a graph that our executor can run.
     pub graph: &'a Graph,
-}
-
-impl Subject<'_> {
-    /// Whether the weights are so many that they are not held more often than they must be, even if that is slower.
-    pub fn is_large(&self) -> bool {
-        is_large(self.graph)
-    }
-}
-
-/// As [`Subject::is_large`].
-pub fn is_large(graph: &Graph) -> bool {
-    graph.constant_bytes() >= 256 << 20
 }
 
 /// Something that runs one model.

@@ -26,7 +26,7 @@ pub use bench::{Bench, BenchReport, Plan, Ratio as BenchRatio, Verdict as BenchV
 pub use check::{Check, LayerCheck, Raise, examine};
 pub use compare::{Options, Runtime, compare};
 pub use curve::Curve;
-pub use engine::{Engine, Subject, is_large};
+pub use engine::{Engine, Subject};
 pub use gate::{Gate, Measured, Place, Rule, Verdict};
 pub use inspection::*;
 pub use latency::{Ratio, Trial, race};

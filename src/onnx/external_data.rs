@@ -121,7 +121,7 @@ impl Reader<'_> {
     fn bring_inline(&mut self, tensor: &mut TensorProto) -> Result<(), Refusal> {
         if is_external(tensor)? {
             let part = self.find(tensor)?;
-            tensor.raw_data = Some(part.read().map_err(|error| format!("its external file: {error}"))?.into());
+            tensor.raw_data = Some(part.read().map_err(|error| format!("its external file: {error}"))?);
             forget_place(tensor);
         } else if let (Some(_), Some(raw)) = (&self.whole.file, &mut tensor.raw_data) {
             *raw = Bytes::copy_from_slice(raw);

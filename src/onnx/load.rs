@@ -58,7 +58,7 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Whole> {
         ));
     }
     memory::require(file.size, &format!("reading `{}`", path.display()))?;
-    let bytes = file.part(0, file.size).read().map_err(fail)?.into();
+    let bytes = file.part(0, file.size).read().map_err(fail)?;
     Ok(Whole { file: Some(file), bytes })
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use prost::bytes::Bytes;
+use rayon::prelude::*;
 use sha1::{Digest, Sha1};
 
 use super::load::hexadecimal;
@@ -67,8 +68,10 @@ impl OpenFile {
     /// # Errors
     /// If it cannot be read, or somebody wrote into it since it was opened.
     pub fn sha1(self: &Arc<Self>) -> io::Result<String> {
-        let mut digest = Sha1::new();
-        self.part(0, self.size).visit(|chunk| digest.update(chunk))?;
+        let (mut digest, whole) = (Sha1::new(), self.part(0, self.size));
+        for start in (0..whole.len()).step_by(CHUNK) {
+            digest.update(&whole.range(start, CHUNK.min(whole.len() - start))?);
+        }
         Ok(hexadecimal(&digest.finalize()))
     }
 }
@@ -112,35 +115,24 @@ impl Part {
     /// All bytes.
     ///
     /// # Errors
-    /// As [`Part::visit`].
-    pub fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.len()];
-        match self {
-            Part::File { file, offset, .. } => file.read(*offset, &mut bytes)?,
-            Part::Memory(there) => bytes.copy_from_slice(there),
-        }
-        Ok(bytes)
+    /// As [`Part::range`].
+    pub fn read(&self) -> io::Result<Bytes> {
+        self.range(0, self.len())
     }
 
-    /// Shows all bytes, some at a time.
+    /// `len` bytes from `start` on.
     ///
     /// # Errors
     /// If they cannot be read, or somebody wrote into their file since it was opened.
-    fn visit(&self, mut see: impl FnMut(&[u8])) -> io::Result<()> {
-        let (file, offset, len) = match self {
-            Part::File { file, offset, len } => (file, *offset, *len),
-            Part::Memory(bytes) => {
-                see(bytes);
-                return Ok(());
+    fn range(&self, start: usize, len: usize) -> io::Result<Bytes> {
+        match self {
+            Part::File { file, offset, .. } => {
+                let mut bytes = vec![0; len];
+                file.read(offset + start as u64, &mut bytes)?;
+                Ok(bytes.into())
             }
-        };
-        let mut chunk = vec![0; CHUNK.min(len)];
-        for start in (0..len).step_by(CHUNK) {
-            let chunk = &mut chunk[..CHUNK.min(len - start)];
-            file.read(offset + start as u64, chunk)?;
-            see(chunk);
+            Part::Memory(bytes) => Ok(bytes.slice(start..start + len)),
         }
-        Ok(())
     }
 
     fn path(&self) -> Cow<'_, Path> {
@@ -160,11 +152,15 @@ pub struct PackedElements {
 
 impl<T: RawElement> Source<T> for PackedElements {
     fn read(&self) -> Result<Vec<T>> {
-        let mut elements = Vec::with_capacity(self.count);
-        let read = self.part.visit(|bytes| {
-            let rest = self.count - elements.len();
-            elements.extend(T::unpack(bytes, rest));
-        });
+        let per_chunk = CHUNK * 8 / T::DATA_TYPE.bits().unwrap_or(8);
+        let mut elements = vec![T::default(); self.count];
+        let read = |(index, elements): (usize, &mut [T])| {
+            let start = index * CHUNK;
+            let bytes = self.part.range(start, CHUNK.min(self.part.len() - start))?;
+            elements.copy_from_slice(&T::unpack(&bytes, elements.len()));
+            Ok(())
+        };
+        let read: io::Result<()> = elements.par_chunks_mut(per_chunk).enumerate().try_for_each(read);
         read.map_err(|error| Error::file(self.part.path(), error))?;
         Ok(elements)
     }

@@ -20,11 +20,14 @@ const LEAST_EXTERNAL: u64 = 1024;
 /// From this IR version on, a file that lists an initializer among its inputs means that callers may replace it.
 const INITIALIZERS_ARE_NO_INPUTS: i64 = 4;
 
+/// The data of an initializer, by its place among the initializers.
+pub type Large = (usize, TensorData);
+
 /// A model's message, in which large initializers have no data yet.
 pub struct Draft {
     pub proto: ModelProto,
     /// The data, with the initializer each belongs to.
-    pub large: Vec<(usize, TensorData)>,
+    pub large: Vec<Large>,
 }
 
 /// # Errors
@@ -156,7 +159,7 @@ fn write_aliases(
 }
 
 /// Constants that somebody reads, in the order in which the graph got them.
-fn write_initializers(graph: &Graph) -> Result<(Vec<TensorProto>, Vec<(usize, TensorData)>)> {
+fn write_initializers(graph: &Graph) -> Result<(Vec<TensorProto>, Vec<Large>)> {
     let mut used: Vec<ValueId> = graph.nodes().flat_map(|(_, node)| node.inputs.iter().flatten().copied()).collect();
     used.extend(&graph.outputs);
     used.sort_unstable();

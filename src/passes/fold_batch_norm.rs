@@ -99,13 +99,12 @@ fn scale_channels(weight: &TensorData, axis: usize, groups: usize, affine: &[(f6
     if per_group * groups != affine.len() {
         return None;
     }
-    let elements = weight.as_f32()?;
-    let group_len = elements.len() / groups.max(1);
-    let scaled = elements.iter().enumerate().map(|(i, w)| {
+    let group_len = weight.len() / groups.max(1);
+    let factors: Vec<f64> = affine.iter().map(|(factor, _)| *factor).collect();
+    weight.map_f32(move |i, w| {
         let channel = i / group_len * per_group * usize::from(groups > 1) + i / inner % per_group;
-        (f64::from(*w) * affine[channel].0) as f32
-    });
-    Some(TensorData::new(&shape, scaled.collect()))
+        (f64::from(w) * factors[channel]) as f32
+    })
 }
 
 /// A depthwise 1×1 convolution with the factors as weights and the shifts as bias.

@@ -4,6 +4,7 @@ mod data_type;
 mod shared;
 
 use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -66,7 +67,7 @@ macro_rules! with_elements {
 }
 
 /// An element type and how it goes to and from `f64` (integers saturate and round half to even).
-pub trait Element: Copy + Default + Send + Sync + 'static {
+pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
     const DATA_TYPE: DataType;
     fn to_f64(self) -> f64;
     fn from_f64(value: f64) -> Self;
@@ -174,11 +175,23 @@ impl TensorData {
         }
     }
 
+    /// `map` of each element, as `f32`, and its row-major index; `None` for opaque types. Where the elements are not in memory,
+    /// those of the result are not either.
+    pub fn map_f32<T: Element>(&self, map: impl Fn(usize, f32) -> T + Send + Sync + 'static) -> Option<TensorData> {
+        match self.cast(DataType::F32)? {
+            TensorData::F32(a) => Some(T::wrap(a.map(map))),
+            _ => None,
+        }
+    }
+
     /// The same numbers as another type: integers saturate, floats to integers truncate toward zero (ONNX Cast).
     /// `None` where either type is one we do not compute with.
     pub fn cast(&self, to: DataType) -> Option<TensorData> {
         if to == self.data_type() {
             return Some(self.clone());
+        }
+        if to == DataType::F32 {
+            return with_elements!(self, a => Some(TensorData::F32(a.map(|_, x| x.to_f64() as f32))), _o => None);
         }
         if let (TensorData::I64(a), DataType::I32) = (self, to) {
             return Some(TensorData::new(

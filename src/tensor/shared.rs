@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
+
 use super::Element;
 use crate::error::{Error, Result};
 
@@ -73,6 +75,34 @@ impl<T: Element> Shared<T> {
             LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             vec![T::default(); len]
         }))
+    }
+}
+
+impl<S: Element> Shared<S> {
+    /// `map` of each element and its index: at once where the elements are in memory, else whenever they are read.
+    pub fn map<T: Element>(&self, map: impl Fn(usize, S) -> T + Send + Sync + 'static) -> Shared<T> {
+        match &self.storage {
+            Storage::Memory(elements) => Shared::new(&self.shape, elements.iter().enumerate().map(|(index, x)| map(index, *x)).collect()),
+            Storage::Elsewhere(_) => Shared::elsewhere(&self.shape, Arc::new(Mapped { from: self.clone(), map })),
+        }
+    }
+}
+
+/// Elements that are computed from others whenever they are read.
+struct Mapped<S, F> {
+    from: Shared<S>,
+    map: F,
+}
+
+impl<S: Element, T: Element, F: Fn(usize, S) -> T + Send + Sync> Source<T> for Mapped<S, F> {
+    fn read(&self) -> Result<Vec<T>> {
+        Ok(self.from.elements().par_iter().enumerate().map(|(index, x)| (self.map)(index, *x)).collect())
+    }
+}
+
+impl<S: Debug, F> Debug for Mapped<S, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapped").field("from", &self.from).finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Row-major elements as kernels want them to lie.
 
+use rayon::prelude::*;
+
 use crate::ops::operator::Layout;
 
+/// Elements that one thread moves at a time, about.
+const PART: usize = 1 << 16;
 /// Elements of two axes that are moved together, so that what is read and what is written stay in the cache.
 const BLOCK: usize = 32;
 
@@ -15,12 +19,26 @@ struct Axis {
 
 /// Row-major elements in the order of `layout`.
 pub fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
-    let mut axes = merged_axes(layout);
-    let (Some(last), Some(fast)) = (axes.pop(), axes.iter().position(|axis| axis.to == 1)) else {
+    let axes = merged_axes(layout);
+    let Some(outer) = (0..axes.len()).max_by_key(|axis| axes[*axis].to).filter(|_| axes.len() > 1) else {
         return elements.to_vec();
     };
-    let fast = axes.remove(fast);
+    let Axis { from, to, .. } = axes[outer];
+    let rows = (PART / to).next_multiple_of(BLOCK).max(1);
     let mut memory = vec![0.0; elements.len()];
+    memory.par_chunks_mut(rows * to).enumerate().for_each(|(index, part)| {
+        let mut axes = axes.clone();
+        axes[outer].size = part.len() / to;
+        fill(&elements[index * rows * from..], axes, part);
+    });
+    memory
+}
+
+/// Fills `memory` along `axes`, of which there are two at least, one with steps of 1 in each order.
+fn fill(elements: &[f32], mut axes: Vec<Axis>, memory: &mut [f32]) {
+    let Some(last) = axes.pop() else { return };
+    let Some(fast) = axes.iter().position(|axis| axis.to == 1) else { return };
+    let fast = axes.remove(fast);
     for_each_place(&axes, |from, to| {
         for outer in (0..fast.size).step_by(BLOCK) {
             for inner in (0..last.size).step_by(BLOCK) {
@@ -32,7 +50,6 @@ pub fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
             }
         }
     });
-    memory
 }
 
 /// The axes of `layout`, neighbours that lie alike in both orders as one. The last one is contiguous in row-major order.

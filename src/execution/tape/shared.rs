@@ -11,8 +11,10 @@ use crate::memory;
 use crate::ops::operator::Layout;
 use crate::tensor::TensorData;
 
-/// Elements that kernels prepare for at a time, beyond those of one step.
-const AT_ONCE: usize = 1 << 22;
+/// Part of all shared elements that kernels prepare for at a time, beyond those of one step.
+const PARTS: usize = 16;
+/// Elements that they prepare for at a time, at least and at most.
+const AT_ONCE: (usize, usize) = (1 << 18, 1 << 22);
 
 /// Where a shared value comes from.
 pub(super) enum SharedValue {
@@ -51,14 +53,15 @@ impl Tape {
     pub(super) fn share(&mut self, values: Vec<SharedValue>) -> Result<()> {
         let directions = if self.steps.iter().any(|step| step.backward.is_some()) { 2 } else { 1 };
         let constants = values.iter().filter(|value| matches!(value, SharedValue::Constant(..)));
-        let elements = constants.map(|value| value.len() as u64).sum::<u64>();
-        memory::require(elements * directions * size_of::<f32>() as u64, "the weights, as kernels read them")?;
+        let elements = constants.map(SharedValue::len).sum::<usize>();
+        memory::require(elements as u64 * directions * size_of::<f32>() as u64, "the weights, as kernels read them")?;
+        let at_once = (elements / PARTS).clamp(AT_ONCE.0, AT_ONCE.1);
         let mut sharing = Sharing::new(self, values);
         let mut start = 0;
         while start < self.steps.len() {
             let mut end = start;
             let mut elements = 0;
-            while end < self.steps.len() && (end == start || elements < AT_ONCE) {
+            while end < self.steps.len() && (end == start || elements < at_once) {
                 elements += shared_inputs(&self.steps[end]).map(|(_, index)| sharing.values[index].len()).sum::<usize>();
                 end += 1;
             }
