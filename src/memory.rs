@@ -138,7 +138,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_tells_of_this_process() {
+        // Each core counts some pages for itself before the system knows of them.
+        const UNCOUNTED: u64 = 4 << 20;
         let bound = tightest();
-        assert!(0 < bound.taken && bound.taken <= peak().unwrap() && bound.taken < bound.limit);
+        assert!(0 < bound.taken && bound.taken <= peak().unwrap() + UNCOUNTED && bound.taken < bound.limit);
     }
 }

@@ -2,38 +2,13 @@
 
 use rayon::prelude::*;
 
+use super::seam_noise::{Candidate, Channel, Levels, Reader};
 use super::{CalibrationSet, Moments};
 use crate::error::Result;
 use crate::execution::{self, observe};
-use crate::graph::{Graph, NodeId, ValueId};
-use crate::ops::Gemm;
-use crate::passes::{Seam, channel_of, find_seams, scale_seam};
-use crate::quantization::{Width, Widths};
-
-/// Numbers of levels of activations and of weights that the errors are weighed for.
-#[derive(Clone, Copy, Debug)]
-pub struct Levels {
-    pub activation: f64,
-    /// On one side of zero.
-    pub weight: f64,
-}
-
-impl Levels {
-    pub fn of(widths: &Widths) -> Levels {
-        let levels = |width: Width, signed: bool| width.data_type(signed).integer_range().unwrap_or((0.0, 255.0));
-        let ((low, high), (_, most)) = (levels(widths.activations, false), levels(widths.weights, true));
-        Levels { activation: high - low, weight: most }
-    }
-}
-
-/// What one channel of a value holds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Channel {
-    /// Largest magnitude of what is made in a sample, averaged over the samples.
-    reach: f64,
-    /// Of what is read.
-    mean_square: f64,
-}
+use crate::graph::{Graph, ValueId};
+use crate::kernels::Isa;
+use crate::passes::{Seam, find_seams, scale_seam};
 
 /// Exponents that are tried: 0 leaves channels as they are, 1 brings their reach (or their weights) to one size.
 const EXPONENTS: usize = 11;
@@ -61,7 +36,7 @@ pub fn equalize(
     let mut count = 0;
     for (seam, channels) in seams.iter().zip(channels) {
         let readers: Vec<Reader> = seam.consumers.iter().filter_map(|id| Reader::of(graph, *id, &channels)).collect();
-        if let Some(factors) = best_factors(&channels, &readers, levels) {
+        if let Some(factors) = best_factors(&channels, &readers, levels, config.isa) {
             scale_seam(graph, seam, &factors);
             moments.scale(seam.made, &factors);
             count += 1;
@@ -90,92 +65,21 @@ fn observe_channels(graph: &Graph, seams: &[Seam], set: &CalibrationSet, config:
     Ok(found)
 }
 
-/// The weights of one consumer.
-struct Reader {
-    outputs: Vec<Output>,
-    positions: f64,
-}
-
-/// What one output reads.
-#[derive(Clone, Default)]
-struct Output {
-    taps: Vec<Tap>,
-    /// Mean square of the sum, were its parts independent.
-    energy: f64,
-}
-
-/// The weights of one input channel over all positions: Σ w² and the largest |w|.
-#[derive(Clone, Copy)]
-struct Tap {
-    channel: usize,
-    squares: f64,
-    most: f64,
-}
-
-impl Reader {
-    fn of(graph: &Graph, id: NodeId, channels: &[Channel]) -> Option<Reader> {
-        let node = graph.node(id);
-        let tensor = graph.constant(node.input(1)?)?;
-        let (shape, elements) = (tensor.shape(), tensor.to_f32()?);
-        let channel_of = channel_of(node);
-        let inner: usize = shape[2..].iter().product();
-        let by_column = node.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b);
-        let mut outputs = vec![Output::default(); shape[usize::from(by_column)]];
-        for (index, w) in elements.iter().enumerate() {
-            let output = &mut outputs[if by_column { index % shape[1] } else { index / (shape[1] * inner) }];
-            let (channel, w) = (channel_of(shape, index), f64::from(w.abs()));
-            output.energy += w * w * channels[channel].mean_square;
-            match output.taps.last_mut().filter(|last| last.channel == channel) {
-                Some(last) => (last.squares, last.most) = (last.squares + w * w, last.most.max(w)),
-                None => output.taps.push(Tap { channel, squares: w * w, most: w }),
-            }
-        }
-        outputs.retain(|output| output.energy > 0.0);
-        Some(Reader { outputs, positions: inner as f64 })
-    }
-
-    /// Noise-to-signal ratio summed over the outputs, with the activation's `step` and channels scaled by `factors`.
-    fn noise(&self, channels: &[Channel], factors: &[f64], step: f64, levels: Levels) -> f64 {
-        let of = |output: &Output| {
-            let (mut activation, mut largest, mut scaled) = (0.0, 0.0f64, 0.0);
-            for tap in &output.taps {
-                let factor = factors[tap.channel];
-                activation += tap.squares / (factor * factor);
-                largest = largest.max(tap.most / factor);
-                scaled += channels[tap.channel].mean_square * factor * factor * self.positions;
-            }
-            (activation * step * step + scaled * (largest / levels.weight).powi(2)) / (12.0 * output.energy)
-        };
-        self.outputs.iter().map(of).sum()
-    }
-
-    /// Largest |w| of each channel, as a part of its output's largest.
-    fn widths(&self, widths: &mut [f64]) {
-        for Output { taps, .. } in &self.outputs {
-            let largest = taps.iter().fold(0.0f64, |most, tap| most.max(tap.most));
-            taps.iter().for_each(|tap| widths[tap.channel] = widths[tap.channel].max(tap.most / largest.max(1e-30)));
-        }
-    }
-}
-
 /// Factors reach^−a · width^b with the exponents of least noise; `None` where leaving the channels alone is as good.
-fn best_factors(channels: &[Channel], readers: &[Reader], levels: Levels) -> Option<Vec<f32>> {
+fn best_factors(channels: &[Channel], readers: &[Reader<'_>], levels: Levels, isa: Isa) -> Option<Vec<f32>> {
     let mut widths = vec![0.0f64; channels.len()];
     readers.iter().for_each(|reader| reader.widths(&mut widths));
-    let noise = |factors: &[f64]| {
-        let reach = channels.iter().zip(factors).fold(0.0f64, |most, (channel, factor)| most.max(channel.reach * factor));
-        readers.iter().map(|reader| reader.noise(channels, factors, reach / levels.activation, levels)).sum::<f64>()
-    };
     let exponent = |index: usize| index as f64 / (EXPONENTS - 1) as f64;
-    let tries: Vec<(f64, f64)> = (0..EXPONENTS).flat_map(|a| (0..EXPONENTS).map(move |b| (exponent(a), exponent(b)))).collect();
-    let scored = tries.par_iter().map(|(a, b)| {
-        let factors = factors(channels, &widths, *a, *b);
-        (noise(&factors), factors)
-    });
-    let scored: Vec<(f64, Vec<f64>)> = scored.collect();
-    let (_, best) = scored.iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let worth = noise(best) < 0.99 * noise(&vec![1.0; channels.len()]);
-    worth.then(|| best.iter().map(|factor| *factor as f32).collect())
+    let tries = (0..EXPONENTS).flat_map(|a| (0..EXPONENTS).map(move |b| (exponent(a), exponent(b))));
+    let candidate = |(a, b): (f64, f64)| Candidate::new(factors(channels, &widths, a, b), channels, levels);
+    // The first one leaves the channels as they are.
+    let candidates: Vec<Candidate> = tries.map(candidate).collect();
+    let mut noises = vec![0.0; candidates.len()];
+    for reader in readers {
+        noises.iter_mut().zip(reader.noises(channels, &candidates, levels, isa)).for_each(|(sum, noise)| *sum += noise);
+    }
+    let (noise, best) = noises.iter().zip(&candidates).min_by(|a, b| a.0.total_cmp(b.0))?;
+    (*noise < 0.99 * noises[0]).then(|| best.factors.iter().map(|factor| *factor as f32).collect())
 }
 
 fn factors(channels: &[Channel], widths: &[f64], a: f64, b: f64) -> Vec<f64> {

@@ -43,8 +43,10 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::evaluation::SCHEMA;
+use crate::kernels::return_large_blocks;
 use crate::limits::Limits;
 use crate::memory;
+use crate::tensor::check_sources;
 use arguments::GlobalArguments;
 use terminal::Terminal;
 
@@ -149,7 +151,9 @@ fn run() -> u8 {
         json: arguments.global.json,
         limits: arguments.global.limits(),
     };
-    match start(&arguments, &mut context).and_then(|()| dispatch(&arguments.command, &context)) {
+    let done = start(&arguments, &mut context).and_then(|()| dispatch(&arguments.command, &context));
+    // What a lost tensor led to is no news beside the loss.
+    match check_sources().and(done) {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::ThresholdMissed) => 1,
         Err(error) => fail(&error, &context),
@@ -164,6 +168,7 @@ impl Command {
 }
 
 fn start(arguments: &Arguments, context: &mut Context) -> Result<()> {
+    return_large_blocks();
     signals::listen()?;
     if let Some(bytes) = arguments.global.max_memory {
         memory::allow(bytes);

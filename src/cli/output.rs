@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::onnx::{Encoded, is_data_of};
+use crate::tensor::check_sources;
 
 /// Checks before the work begins that `output` can be written, will not replace anything unasked, and is none of `inputs`.
 ///
@@ -55,7 +56,7 @@ pub fn write_model(output: &Path, encoded: &Encoded, inputs: &[PathBuf], force: 
     if !force && fs::symlink_metadata(output).is_ok() {
         return Err(exists(output));
     }
-    if !encoded.external.is_empty() {
+    if encoded.has_data() {
         write_data(&output.with_file_name(&encoded.data_name), encoded, force)?;
     }
     model.place(output, force)?;
@@ -67,12 +68,14 @@ pub fn write_model(output: &Path, encoded: &Encoded, inputs: &[PathBuf], force: 
 
 fn write_data(path: &Path, encoded: &Encoded, force: bool) -> Result<()> {
     let write = |mut file: &File| {
-        encoded.external.iter().try_for_each(|(offset, bytes)| {
-            file.seek(SeekFrom::Start(*offset))?;
-            file.write_all(bytes)
+        encoded.data().try_for_each(|(offset, bytes)| {
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(&bytes)
         })
     };
-    Fresh::new(path, write)?.place(path, force)?;
+    let fresh = Fresh::new(path, write)?;
+    check_sources()?;
+    fresh.place(path, force)?;
     // The name must not come to the disk after that of the model; not every file system can promise it.
     File::open(parent_of(path)).and_then(|folder| folder.sync_all()).or(Ok(()))
 }

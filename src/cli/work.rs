@@ -69,7 +69,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progr
     let run = Run { request: &settings, model: &original, sibling: config.statistics_from.as_ref(), given: given.as_ref() };
     let resumable = request.resume.then(|| run.open(output, &stopwatch)).transpose()?;
     let progress: &dyn Progress = resumable.as_ref().map_or(&stopwatch, |resumable| resumable);
-    let work = match request.precision {
+    let mut work = match request.precision {
         Precision::Fp16 => pipeline::convert_to_float16(&original, given, !request.fp16_io, &config, progress)?,
         _ => pipeline::quantize(&original, given, &config, progress)?,
     };
@@ -78,6 +78,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progr
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let encoded = onnx::encode(&work.model, &name, placement)?;
     onnx::refuse_input(&original, &output.with_file_name(&encoded.data_name))?;
+    encoded.hold(&mut work.model)?;
     let comparison = compare_result(&original, &work, &encoded, request, &stopwatch)?;
     stopwatch.end();
     let is_given = request.calibration.is_some();
@@ -167,11 +168,13 @@ fn compare_result(
     request: &QuantizeRequest,
     progress: &dyn Progress,
 ) -> Result<Option<evaluation::Comparison>> {
-    let original_bytes = read_again(original)?;
+    // Runtimes open large originals by their path, and results in memory: those of two files only where one could hold them.
+    let original_bytes = if original.graph.is_large() { Vec::new() } else { read_again(original)? };
     let reference = Subject { label: "original", bytes: &original_bytes, path: Some(&original.path), graph: &original.graph };
-    // Runtimes open bytes in memory: those of two files only where one could hold them.
-    let whole = if encoded.external.is_empty() { None } else { Some(onnx::to_bytes(&work.model).unwrap_or_default()) };
-    let bytes = whole.as_deref().unwrap_or(&encoded.model);
+    let whole = encoded.has_data().then(|| onnx::to_bytes(&work.model)).transpose();
+    let whole =
+        whole.inspect_err(|error| progress.note(&format!("the result is compared in our own executor: {error}"))).unwrap_or_default();
+    let bytes = whole.as_deref().unwrap_or(if encoded.has_data() { &[] } else { &encoded.model });
     let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
     let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred, labels: None };
     match evaluation::compare(&reference, &candidate, &work.held_out, &options) {

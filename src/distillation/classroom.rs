@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::synthesis::input::Input;
 
 /// Groups of samples whose gradients are summed apart and then in order: part of the result, not of the machine.
-const GROUPS: usize = 8;
+pub const GROUPS: usize = 8;
 
 /// Gradients of the student's parameters, in memory order.
 pub type ParameterGradients = HashMap<ValueId, Vec<f32>>;

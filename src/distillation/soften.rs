@@ -67,16 +67,15 @@ pub fn adopt(graph: &mut Graph, student: &Student, soft: &Graph, softened: &Stud
 pub fn insert_drops(graph: &mut Graph, student: &Student) -> Result<ValueId> {
     let state = graph.add_constant(graph.unused_name("drop_state"), TensorData::scalar(-1.0f32));
     for activation in &student.activations {
-        let consumers = graph.consumers();
-        let quantizers = consumers[activation.value.0 as usize].iter().map(|(id, _)| graph.node(*id));
+        let quantizers = graph.readers(activation.value).iter().map(|(id, _)| graph.node(*id));
         let quantized = quantizers.filter(|node| node.is::<QuantizeLinear>().is_some()).find_map(|node| node.output(0));
         let Some(quantized) = quantized else { continue };
-        let readers = consumers[quantized.0 as usize].iter().map(|(id, _)| graph.node(*id));
+        let readers = graph.readers(quantized).iter().map(|(id, _)| graph.node(*id));
         let Some(output) = readers.filter(|node| node.is::<DequantizeLinear>().is_some()).find_map(|node| node.output(0)) else { continue };
         if graph.is_output(output) {
             continue;
         }
-        let readers = consumers[output.0 as usize].clone();
+        let readers = graph.readers(output).to_vec();
         let name = graph.unused_name(&format!("{}_drop", graph.value(activation.value).name));
         let (_, dropped) =
             graph.add_operation(&format!("{name}_node"), Arc::new(QuantizationDrop), vec![activation.value, output, state], &name);

@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::classroom::{Classroom, Setup};
+use super::classroom::{Classroom, GROUPS, Setup};
 use super::pairs::Pair;
 use super::parameters::{Parameters, Snapshot};
 use super::sampling::{Dealt, Sampler, View};
 use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
+use crate::emit::Student;
 use crate::error::{Error, Result};
 use crate::execution::adam::{Adam, Moment};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
+use crate::memory;
 use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
@@ -46,6 +48,7 @@ impl Trainer {
     /// Brings `graph` nearer to the teacher at `pairs` by tuning what the student names. `stream` sets the randomness apart.
     pub fn new(lesson: Lesson<'_>, graph: &Graph, goal: Goal, config: &Config) -> Result<Self> {
         let Lesson { teacher, student, inputs, .. } = lesson;
+        require_memory(graph, student)?;
         let Goal { pairs, drop_state, stream } = goal;
         let mut values = Parameters::values(student);
         values.extend(drop_state);
@@ -145,4 +148,15 @@ impl Trainer {
     pub fn store(&self, graph: &mut Graph) {
         self.parameters.store(self.classroom.student(), graph);
     }
+}
+
+/// Copies of a tuned weight beside the gradients of the groups: as it is and as it is read, packed twice, moments, units, the
+/// best so far.
+const COPIES: u64 = 10;
+
+/// # Errors
+/// If there is no memory to tune the weights of `student` in.
+fn require_memory(graph: &Graph, student: &Student) -> Result<()> {
+    let elements = student.weights.iter().filter_map(|weight| graph.constant(weight.value)).map(|tensor| tensor.len() as u64).sum::<u64>();
+    memory::require(elements * size_of::<f32>() as u64 * (COPIES + GROUPS as u64), &format!("tuning {elements} weights"))
 }

@@ -125,6 +125,7 @@ impl Converter {
                 None => *self.halves.entry(value).or_insert_with(|| Self::cast(graph, value, DataType::F16)),
             };
             graph.set_input(id, index, Some(half));
+            graph.forget_unread(value);
         }
         if node.is::<Cast>().is_some_and(|cast| cast.to == DataType::F32) {
             graph.set_operator(id, Arc::new(Cast { to: DataType::F16 }));
@@ -158,9 +159,8 @@ impl Converter {
 }
 
 fn half_constant(graph: &mut Graph, value: ValueId, tensor: &TensorData, report: &mut Float16Report) -> ValueId {
-    let elements = tensor.to_f32().unwrap_or_default();
-    report.clamped += elements.iter().filter(|x| x.abs() > LARGEST).count();
-    let halves = elements.iter().map(|x| half::f16::from_f32(x.clamp(-LARGEST, LARGEST))).collect();
+    report.clamped += tensor.as_f32().unwrap_or_default().iter().filter(|x| x.abs() > LARGEST).count();
+    let halves = tensor.map_f32(|_, x| half::f16::from_f32(x.clamp(-LARGEST, LARGEST)));
     let name = graph.unused_name(&format!("{}_f16", graph.value(value).name));
-    graph.add_constant(name, TensorData::new(tensor.shape(), halves))
+    graph.add_constant(name, halves.unwrap_or_else(|| tensor.clone()))
 }

@@ -145,7 +145,7 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
     }
     let name = graph.value(value).name.clone();
     let tensor = graph.constant(value).cloned().ok_or_else(|| Error::tensor(&name, "is not constant"))?;
-    let elements = tensor.to_f32().ok_or_else(|| Error::tensor(&name, "has no numbers"))?;
+    let elements = tensor.as_f32().ok_or_else(|| Error::tensor(&name, "has no numbers"))?;
     if elements.iter().any(|x| !x.is_finite()) {
         return Err(Error::tensor(&name, "holds numbers that are not finite"));
     }

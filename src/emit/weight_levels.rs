@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::insert::{Student, TunedWeight};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Graph, NodeId};
 use crate::ops::QuantizeLinear;
-use crate::quantization::squant;
+use crate::quantization::{Channels, squant};
 use crate::tensor::{DataType, TensorData};
 
 /// How far from its level, in steps, a weight may lie that must round to it, whatever float32 makes of it.
@@ -29,14 +29,18 @@ impl TunedWeight {
     /// # Errors
     /// If weight or scale is not constant.
     pub fn levels(&self, graph: &Graph) -> Result<(Vec<f32>, Vec<usize>)> {
-        let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
-        let (elements, scales) = (numbers(self.value), numbers(self.scale));
-        let shape = graph.constant(self.value).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
-        if elements.is_empty() || scales.is_empty() {
-            return Err(Error::tensor(&graph.value(self.value).name, "has no numbers"));
-        }
+        let (tensor, scales) = self.numbers(graph)?;
+        let shape = tensor.shape().to_vec();
         let channel = self.channel_of(&shape, scales.len());
+        let elements = tensor.as_f32().unwrap_or_default();
         Ok((elements.iter().enumerate().map(|(index, w)| w / scales[channel(index)]).collect(), shape))
+    }
+
+    /// The weight and its scales.
+    fn numbers<'a>(&self, graph: &'a Graph) -> Result<(&'a TensorData, Vec<f32>)> {
+        let scales = graph.constant(self.scale).and_then(TensorData::to_f32).filter(|scales| !scales.is_empty());
+        let tensor = graph.constant(self.value).filter(|tensor| !tensor.is_empty());
+        tensor.zip(scales).ok_or_else(|| Error::tensor(&graph.value(self.value).name, "has no numbers"))
     }
 
     /// What readers of the pair get, and its shape.
@@ -66,7 +70,7 @@ impl TunedWeight {
         let (found, shape) = self.levels(graph)?;
         let scales = graph.constant(self.scale).and_then(TensorData::to_f32).unwrap_or_default();
         let channel = self.channel_of(&shape, scales.len());
-        let moved = |(index, (found, level)): (usize, (&f32, &f32))| found.clamp(level - WITHIN, level + WITHIN) * scales[channel(index)];
+        let moved = |(index, (found, level)): (usize, (&f32, &f32))| toward(*found, *level) * scales[channel(index)];
         let elements = found.iter().zip(levels).enumerate().map(moved).collect();
         graph.set_constant(self.value, TensorData::new(&shape, elements));
         Ok(())
@@ -79,6 +83,11 @@ impl TunedWeight {
     }
 }
 
+/// As near to `found` as it may stand to round to `level`.
+fn toward(found: f32, level: f32) -> f32 {
+    found.clamp(level - WITHIN, level + WITHIN)
+}
+
 /// Makes every weight round to a level of its quantizer, the weights of each output together, so that their errors cancel in what
 /// they compute. See [`squant::round_output`].
 ///
@@ -87,21 +96,20 @@ impl TunedWeight {
 pub fn balance_weights(graph: &mut Graph, student: &Student) -> Result<()> {
     for weight in &student.weights {
         let range = weight.range(graph)?;
-        let (mut levels, shape) = weight.levels(graph)?;
-        let outputs = weight.axis.map_or(1, |axis| shape[axis]);
-        let channel = weight.channel_of(&shape, outputs);
-        let mut places: Vec<Vec<usize>> = vec![Vec::with_capacity(levels.len() / outputs.max(1)); outputs];
-        (0..levels.len()).for_each(|index| places[channel(index)].push(index));
+        let (tensor, scales) = weight.numbers(graph)?;
+        let shape = tensor.shape().to_vec();
+        let channels = Channels::of(&shape, weight.axis);
         let kernel: usize = shape.iter().skip(2).product();
-        let row = |places: &Vec<usize>| {
-            let row: Vec<f32> = places.iter().map(|index| levels[*index]).collect();
-            squant::round_output(&row, kernel, range)
+        let elements = tensor.as_f32().unwrap_or_default();
+        let row = |channel: usize| {
+            let scale = scales[channel % scales.len()];
+            let found: Vec<f32> = channels.row(&elements, channel).into_iter().map(|w| w / scale).collect();
+            let levels = squant::round_output(&found, kernel, range);
+            found.iter().zip(&levels).map(|(found, level)| toward(*found, *level) * scale).collect::<Vec<f32>>()
         };
-        let rows: Vec<Vec<f32>> = places.par_iter().map(row).collect();
-        for (places, row) in places.iter().zip(rows) {
-            places.iter().zip(row).for_each(|(index, level)| levels[*index] = level);
-        }
-        weight.set_levels(graph, &levels)?;
+        let rows: Vec<Vec<f32>> = (0..channels.count).into_par_iter().map(row).collect();
+        drop(elements);
+        graph.set_constant(weight.value, TensorData::new(&shape, channels.join(&rows)));
     }
     Ok(())
 }

@@ -55,18 +55,19 @@ pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &Calibrati
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => reasons.push(error.to_string()),
     }
-    let engines = (Own::new(reference, &options.execution), Own::new(candidate, &options.execution));
-    conclude(reference, candidate, run(engines, set)?, reasons.join("; "), options.labels)
+    let outputs = run(|subject| Ok(Own::new(subject, &options.execution)), reference, candidate, set)?;
+    conclude(reference, candidate, outputs, reasons.join("; "), options.labels)
 }
 
 fn with_onnx_runtime(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
-    run((OnnxRuntime::new(reference)?, OnnxRuntime::new(candidate)?), set)
+    let open = if reference.graph.is_large() { OnnxRuntime::frugal } else { OnnxRuntime::new };
+    run(open, reference, candidate, set)
 }
 
 #[cfg(feature = "tract")]
 fn with_tract(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
     use super::tract::Tract;
-    run((Tract::new(reference, set)?, Tract::new(candidate, set)?), set)
+    run(|subject| Tract::new(subject, set), reference, candidate, set)
 }
 
 #[cfg(not(feature = "tract"))]
@@ -74,8 +75,17 @@ fn with_tract(_: &Subject<'_>, _: &Subject<'_>, _: &CalibrationSet) -> Result<Ou
     Err(Error::Engine { engine: "tract".into(), reason: "not in this build".into() })
 }
 
-fn run<E: Engine>((mut reference, mut candidate): (E, E), set: &CalibrationSet) -> Result<Outputs> {
-    Ok((reference.name().to_string(), reference.run(set)?, candidate.run(set)?))
+/// One after the other: the weights of both need not be in memory at once.
+fn run<'a, E: Engine>(
+    open: impl Fn(&Subject<'a>) -> Result<E>,
+    reference: &Subject<'a>,
+    candidate: &Subject<'a>,
+    set: &CalibrationSet,
+) -> Result<Outputs> {
+    let mut engine = open(reference)?;
+    let (name, expected) = (engine.name().to_string(), engine.run(set)?);
+    drop(engine);
+    Ok((name, expected, open(candidate)?.run(set)?))
 }
 
 fn conclude(

@@ -14,7 +14,7 @@ use crate::progress::interrupt_requested;
 pub struct Subject<'a> {
     /// How messages call it: `reference`, `candidate`, or a file name.
     pub label: &'a str,
-    /// The whole file.
+    /// The whole file; may be left out where there is a path and the graph is large.
     pub bytes: &'a [u8],
     /// Where the file lies, if its weights lie beside it.
     pub path: Option<&'a Path>,

@@ -7,7 +7,9 @@ use std::time::Instant;
 use half::f16;
 use ndarray::ArrayD;
 use ort::environment::Environment;
+use ort::ep::CPU;
 use ort::logging::LogLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType};
 
@@ -34,9 +36,28 @@ impl OnnxRuntime {
     /// # Errors
     /// If the library cannot be loaded or refuses the model.
     pub fn new(subject: &Subject<'_>) -> Result<Self> {
+        Self::with(subject, Ok)
+    }
+
+    /// As [`OnnxRuntime::new`], slower and with less memory: by default weights lie there up to four times.
+    ///
+    /// # Errors
+    /// As [`OnnxRuntime::new`].
+    pub fn frugal(subject: &Subject<'_>) -> Result<Self> {
+        let without_arena = || [CPU::default().with_arena_allocator(false).build()];
+        let level = GraphOptimizationLevel::Level2;
+        Self::with(subject, |builder| {
+            Ok(builder.with_optimization_level(level)?.with_memory_pattern(false)?.with_execution_providers(without_arena())?)
+        })
+    }
+
+    fn with(subject: &Subject<'_>, set: impl Fn(SessionBuilder) -> ort::Result<SessionBuilder>) -> Result<Self> {
+        if subject.path.is_none() && subject.bytes.is_empty() {
+            return Err(refuse(format!("the {} is too long to be opened in memory", subject.label)));
+        }
         guard(NAME, || {
             let environment = environment()?;
-            let session = open(environment, subject).map_err(|error| refuse(format!("cannot open the {}: {error}", subject.label)))?;
+            let session = open(environment, subject, set).map_err(|error| refuse(format!("cannot open the {}: {error}", subject.label)))?;
             Ok(OnnxRuntime { session })
         })
     }
@@ -101,8 +122,12 @@ fn environment() -> Result<&'static Environment> {
     ENVIRONMENT.get_or_init(start).as_ref().map_err(|reason| refuse(reason.clone()))
 }
 
-fn open(environment: &Environment, subject: &Subject<'_>) -> ort::Result<Session> {
-    let builder = Session::builder(environment)?.with_intra_threads(rayon::current_num_threads())?;
+fn open(
+    environment: &Environment,
+    subject: &Subject<'_>,
+    set: impl Fn(SessionBuilder) -> ort::Result<SessionBuilder>,
+) -> ort::Result<Session> {
+    let builder = set(Session::builder(environment)?.with_intra_threads(rayon::current_num_threads())?)?;
     // Threads that go on spinning after a run take the processor from the other session.
     let mut builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
     match subject.path {

@@ -33,6 +33,10 @@ impl Tract {
             let reason = format!("not asked for the {}: it takes too long to open more than {MOST_NODES} nodes", subject.label);
             return Err(Error::Engine { engine: NAME.into(), reason });
         }
+        if subject.graph.is_large() {
+            let reason = format!("not asked for the {}: it takes several times the memory of its weights", subject.label);
+            return Err(Error::Engine { engine: NAME.into(), reason });
+        }
         guard(NAME, || load(subject.bytes, set).map_err(|error| refuse(subject.label, &error)))
     }
 }

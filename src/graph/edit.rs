@@ -129,6 +129,13 @@ impl Graph {
         value.producer = None;
     }
 
+    /// Lets go of the numbers of a constant that nobody reads any more.
+    pub fn forget_unread(&mut self, id: ValueId) {
+        if self.readers(id).is_empty() && !self.is_output(id) {
+            self.values[id.0 as usize].constant = None;
+        }
+    }
+
     pub fn set_facts(&mut self, id: ValueId, data_type: Option<DataType>, shape: Option<Vec<Dim>>) {
         let value = &mut self.values[id.0 as usize];
         value.data_type = data_type;

@@ -17,6 +17,9 @@ use crate::tensor::{DataType, TensorData};
 pub use check::check;
 pub use order::topological_order;
 
+/// Bits of all constants of a graph that is large: 256 MiB.
+const LARGE_BITS: u64 = 1 << 31;
+
 /// One dimension of a value's shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {
@@ -129,6 +132,12 @@ impl Graph {
 
     pub fn constant(&self, id: ValueId) -> Option<&TensorData> {
         self.value(id).constant.as_ref()
+    }
+
+    /// Whether weights are so many that they are in memory as seldom as can be, even where that is slower.
+    pub fn is_large(&self) -> bool {
+        let bits = |tensor: &TensorData| tensor.len() as u64 * tensor.data_type().bits().unwrap_or(8) as u64;
+        self.values.iter().filter_map(|value| value.constant.as_ref()).map(bits).sum::<u64>() >= LARGE_BITS
     }
 
     pub fn producer(&self, id: ValueId) -> Option<(NodeId, &Node)> {

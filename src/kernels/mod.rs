@@ -4,6 +4,7 @@
 
 mod activation;
 mod aligned;
+mod allocator;
 pub mod batch_norm;
 pub mod contraction;
 mod convolution;
@@ -32,6 +33,7 @@ mod window;
 
 pub use activation::{Activated, Activation};
 pub use aligned::{AlignedBuffer, SLACK, align};
+pub use allocator::return_large_blocks;
 pub use convolution::Convolution;
 pub use fake_quantization::FakeQuantization;
 pub use isa::Isa;

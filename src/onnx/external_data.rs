@@ -1,12 +1,16 @@
-//! Tensors whose bytes stand in another file: brought into the model, and never from outside the model's own folder.
+//! Tensors whose bytes stand in another file: small ones are brought into the model, large ones stay where they are until they
+//! are read; never from outside the model's own folder.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::bytes::Bytes;
 
 use super::messages::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
-use super::tensor_proto::{STRING, checked_shape, raw_bytes};
+use super::part::{Left, OpenFile, Part, Whole, is_large};
+use super::tensor_proto::{STRING, can_be_left, checked_shape, has_typed_data, raw_bytes};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::ops::Refusal;
@@ -20,23 +24,26 @@ const KEYS: [&str; 5] = ["location", "offset", "length", "checksum", "basepath"]
 pub struct ExternalData {
     pub bytes: u64,
     pub files: Vec<PathBuf>,
-    pub has_checksums: bool,
+    /// Large initializers; their messages have lost their data.
+    pub left: Left,
 }
 
-/// Brings all external tensors of `model` inline. Locations are relative to `folder`.
+/// Takes the data of large initializers of `model` out of their messages and brings all other external tensors inline.
+/// Locations are relative to `folder`. Nothing in `model` shares memory with the file that `whole` has, afterwards.
 ///
 /// # Errors
 /// Names the tensor whose location leaves the folder, is a link, or does not hold what the tensor needs.
-pub fn read_external_data(model: &mut ModelProto, folder: &Path, limits: &Limits) -> Result<ExternalData> {
-    let mut reader = Reader { folder, limits, open: HashMap::new(), found: ExternalData::default() };
+pub fn read_external_data(model: &mut ModelProto, folder: &Path, whole: Whole, limits: &Limits) -> Result<ExternalData> {
+    let mut reader = Reader { folder, limits, whole, open: HashMap::new(), found: ExternalData::default() };
     if let Some(graph) = &mut model.graph {
+        graph.initializer.iter_mut().try_for_each(|tensor| reader.leave(tensor).map_err(|reason| refuse(tensor, reason)))?;
         visit_graph(graph, &mut reader)?;
     }
     for node in model.functions.iter_mut().flat_map(|function| &mut function.node) {
         visit_node(node, &mut reader)?;
     }
     let mut found = reader.found;
-    found.files = reader.open.into_values().map(|open| open.path).collect();
+    found.files = reader.open.into_values().map(|(file, _)| file.path.clone()).collect();
     found.files.sort();
     Ok(found)
 }
@@ -64,16 +71,16 @@ fn visit_sparse(tensor: &mut SparseTensorProto, reader: &mut Reader) -> Result<(
     tensor.values.iter_mut().chain(&mut tensor.indices).try_for_each(|tensor| reader.visit(tensor))
 }
 
-struct OpenFile {
-    path: PathBuf,
-    file: File,
-    size: u64,
+fn refuse(tensor: &TensorProto, reason: Refusal) -> Error {
+    Error::tensor(tensor.name.clone().unwrap_or_default(), reason)
 }
 
 struct Reader<'a> {
     folder: &'a Path,
     limits: &'a Limits,
-    open: HashMap<String, OpenFile>,
+    whole: Whole,
+    /// By location; with the SHA-1, where it was asked for.
+    open: HashMap<String, (Arc<OpenFile>, Option<String>)>,
     found: ExternalData,
 }
 
@@ -83,49 +90,55 @@ struct Place {
     location: String,
     offset: u64,
     length: Option<u64>,
+    /// SHA-1 of the whole file.
+    checksum: Option<String>,
 }
 
 impl Reader<'_> {
     fn visit(&mut self, tensor: &mut TensorProto) -> Result<()> {
-        self.bring_inline(tensor).map_err(|reason| Error::tensor(tensor.name.clone().unwrap_or_default(), reason))
+        self.bring_inline(tensor).map_err(|reason| refuse(tensor, reason))
     }
 
-    fn bring_inline(&mut self, tensor: &mut TensorProto) -> Result<(), Refusal> {
-        if let Some(other) = tensor.data_location.filter(|location| ![0, EXTERNAL].contains(location)) {
-            return Err(format!("data_location={other} is not one that ONNX defines"));
+    /// Takes the data of a large initializer out of its message.
+    fn leave(&mut self, tensor: &mut TensorProto) -> Result<(), Refusal> {
+        let external = is_external(tensor)?;
+        if !can_be_left(tensor) {
+            return Ok(());
         }
-        if tensor.data_location != Some(EXTERNAL) {
-            let stray = !tensor.external_data.is_empty();
-            return if stray { Err("it names an external file but is not marked as external".to_string()) } else { Ok(()) };
+        let part = match &tensor.raw_data {
+            Some(raw) => self.whole.part(raw),
+            None if external && is_large(wanted_bytes(tensor, self.limits)?) => Some(self.find(tensor)?),
+            None => None,
+        };
+        if let Some(part) = part {
+            tensor.raw_data = None;
+            forget_place(tensor);
+            self.found.left.insert(tensor.name.clone().unwrap_or_default(), part);
         }
-        if tensor.raw_data.is_some() || has_typed_data(tensor) {
-            return Err("its numbers stand in the model and in an external file at once".to_string());
-        }
-        let place = read_place(tensor)?;
-        let wanted = wanted_bytes(tensor, self.limits)?;
-        self.found.has_checksums |= tensor.external_data.iter().any(|entry| entry.key.as_deref() == Some("checksum"));
-        tensor.raw_data = Some(self.read(&place, wanted)?.into());
-        tensor.external_data.clear();
-        tensor.data_location = None;
         Ok(())
     }
 
-    fn read(&mut self, place: &Place, wanted: u64) -> Result<Vec<u8>, Refusal> {
-        let text = |error: std::io::Error| format!("external file `{}`: {error}", place.location);
-        if !self.open.contains_key(&place.location) {
-            let opened = open_contained(self.folder, &place.location)?;
-            self.open.insert(place.location.clone(), opened);
+    fn bring_inline(&mut self, tensor: &mut TensorProto) -> Result<(), Refusal> {
+        if is_external(tensor)? {
+            let part = self.find(tensor)?;
+            tensor.raw_data = Some(part.read().map_err(|error| format!("its external file: {error}"))?);
+            forget_place(tensor);
+        } else if let (Some(_), Some(raw)) = (&self.whole.file, &mut tensor.raw_data) {
+            *raw = Bytes::copy_from_slice(raw);
         }
-        let open = self.open.get_mut(&place.location).ok_or("external file is not open")?;
-        let rest = open.size.checked_sub(place.offset);
-        let rest =
-            rest.ok_or_else(|| format!("offset {} is behind the end of `{}` ({} bytes)", place.offset, place.location, open.size))?;
+        Ok(())
+    }
+
+    /// Where the bytes of an external tensor lie, of which there are as many as it needs.
+    fn find(&mut self, tensor: &TensorProto) -> Result<Part, Refusal> {
+        let (place, wanted) = (read_place(tensor)?, wanted_bytes(tensor, self.limits)?);
+        let Place { location, offset, .. } = &place;
+        let file = self.file(&place)?;
+        let rest = file.size.checked_sub(*offset);
+        let rest = rest.ok_or_else(|| format!("offset {offset} is behind the end of `{location}` ({} bytes)", file.size))?;
         let length = place.length.unwrap_or(rest);
         if length > rest {
-            return Err(format!(
-                "offset {} + length {length} is behind the end of `{}` ({} bytes)",
-                place.offset, place.location, open.size
-            ));
+            return Err(format!("offset {offset} + length {length} is behind the end of `{location}` ({} bytes)", file.size));
         }
         if length != wanted {
             return Err(format!("its dims and type need {wanted} bytes, but the external file has {length} for it"));
@@ -136,21 +149,50 @@ impl Reader<'_> {
                 self.limits.external_bytes
             )
         })?;
-        let size = usize::try_from(length).map_err(|error| error.to_string())?;
-        let mut bytes = vec![0; size];
-        open.file.seek(SeekFrom::Start(place.offset)).map_err(text)?;
-        open.file.read_exact(&mut bytes).map_err(text)?;
-        Ok(bytes)
+        Ok(file.part(*offset, length))
+    }
+
+    /// The file at `place`, once its checksum is what it should be.
+    fn file(&mut self, place: &Place) -> Result<Arc<OpenFile>, Refusal> {
+        let Place { location, checksum, .. } = place;
+        if !self.open.contains_key(location) {
+            self.open.insert(location.clone(), (open_contained(self.folder, location)?, None));
+        }
+        let (file, known) = self.open.get_mut(location).ok_or("external file is not open")?;
+        if let Some(wanted) = checksum {
+            let text = |error: std::io::Error| format!("external file `{location}`: {error}");
+            let found = match known {
+                Some(known) => known,
+                None => known.insert(file.sha1().map_err(text)?),
+            };
+            if !found.eq_ignore_ascii_case(wanted) {
+                let wanted = wanted.escape_debug();
+                return Err(format!(
+                    "external file `{location}` is not the one the model was written with: its SHA-1 is {found}, not {wanted}"
+                ));
+            }
+        }
+        Ok(file.clone())
     }
 }
 
-fn has_typed_data(tensor: &TensorProto) -> bool {
-    !(tensor.float_data.is_empty()
-        && tensor.int32_data.is_empty()
-        && tensor.string_data.is_empty()
-        && tensor.int64_data.is_empty()
-        && tensor.double_data.is_empty()
-        && tensor.uint64_data.is_empty())
+fn is_external(tensor: &TensorProto) -> Result<bool, Refusal> {
+    if let Some(other) = tensor.data_location.filter(|location| ![0, EXTERNAL].contains(location)) {
+        return Err(format!("data_location={other} is not one that ONNX defines"));
+    }
+    if tensor.data_location != Some(EXTERNAL) {
+        let stray = !tensor.external_data.is_empty();
+        return if stray { Err("it names an external file but is not marked as external".to_string()) } else { Ok(false) };
+    }
+    if tensor.raw_data.is_some() || has_typed_data(tensor) {
+        return Err("its numbers stand in the model and in an external file at once".to_string());
+    }
+    Ok(true)
+}
+
+fn forget_place(tensor: &mut TensorProto) {
+    tensor.external_data.clear();
+    tensor.data_location = None;
 }
 
 fn wanted_bytes(tensor: &TensorProto, limits: &Limits) -> Result<u64, Refusal> {
@@ -178,7 +220,8 @@ fn read_place(tensor: &TensorProto) -> Result<Place, Refusal> {
         Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("external_data {key}=`{text}` is not a size in bytes")),
     };
     let location = values.get("location").ok_or("external_data names no location")?.to_string();
-    Ok(Place { location, offset: number("offset")?.unwrap_or(0), length: number("length")? })
+    let checksum = values.get("checksum").map(ToString::to_string);
+    Ok(Place { location, offset: number("offset")?.unwrap_or(0), length: number("length")?, checksum })
 }
 
 /// The parts of a location that stays below its folder.
@@ -205,7 +248,7 @@ fn contained_parts(location: &str) -> Result<Vec<&str>, Refusal> {
     Ok(parts)
 }
 
-fn open_contained(folder: &Path, location: &str) -> Result<OpenFile, Refusal> {
+fn open_contained(folder: &Path, location: &str) -> Result<Arc<OpenFile>, Refusal> {
     let text = |error: std::io::Error| format!("external file `{location}`: {error}");
     let mut path = folder.to_path_buf();
     let mut seen = None;
@@ -221,7 +264,7 @@ fn open_contained(folder: &Path, location: &str) -> Result<OpenFile, Refusal> {
     let file = File::open(&path).map_err(text)?;
     let opened = file.metadata().map_err(text)?;
     check_same_single_file(&seen, &opened).map_err(|why| format!("external file `{location}` {why}"))?;
-    Ok(OpenFile { path, file, size: opened.len() })
+    OpenFile::new(&path, file).map_err(text)
 }
 
 #[cfg(unix)]
@@ -259,6 +302,10 @@ mod tests {
         ModelProto { graph: Some(GraphProto { initializer: vec![tensor], ..Default::default() }), ..Default::default() }
     }
 
+    fn nothing() -> Whole {
+        Whole { file: None, bytes: Bytes::new() }
+    }
+
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
@@ -275,11 +322,11 @@ mod tests {
             (&[2], &[("location", "w.bin")], &[0, 0, 128, 63, 0, 0, 0, 64]),
             (&[1], &[("location", "./w.bin"), ("offset", "4")], &[0, 0, 0, 64]),
             (&[1], &[("location", "w.bin"), ("offset", "0"), ("length", "4"), ("basepath", "/etc")], &[0, 0, 128, 63]),
-            (&[1], &[("location", "sub/w.bin"), ("checksum", "00")], &[0; 4]),
+            (&[1], &[("location", "sub/w.bin"), ("checksum", "9069CA78E7450A285173431B3E52C5C25299E473")], &[0; 4]),
         ];
         for (dims, entries, wanted) in cases {
             let mut model = external(dims, entries);
-            let found = read_external_data(&mut model, folder.path(), &Limits::default()).unwrap();
+            let found = read_external_data(&mut model, folder.path(), nothing(), &Limits::default()).unwrap();
             let tensor = &model.graph.unwrap().initializer[0];
             assert_eq!(tensor.raw_data.as_deref(), Some(wanted));
             assert_eq!((tensor.data_location, tensor.external_data.len(), found.bytes), (None, 0, wanted.len() as u64));
@@ -289,7 +336,7 @@ mod tests {
     #[test]
     fn refuses_locations_that_leave_the_folder_or_hold_something_else() {
         let folder = folder();
-        let cases: [(&[(&str, &str)], &str); 18] = [
+        let cases: [(&[(&str, &str)], &str); 20] = [
             (&[], "names no location"),
             (&[("location", "")], "is empty"),
             (&[("location", "/etc/passwd")], "is absolute"),
@@ -306,11 +353,14 @@ mod tests {
             (&[("location", "w.bin"), ("offset", "4"), ("length", "18446744073709551615")], "behind the end"),
             (&[("location", "w.bin"), ("length", "4")], "need 8 bytes"),
             (&[("location", "sub/w.bin")], "need 8 bytes"),
+            (&[("location", "w.bin"), ("checksum", "9069ca78e7450a285173431b3e52c5c25299e473")], "its SHA-1 is"),
+            (&[("location", "w.bin"), ("checksum", "")], "not the one the model was written with"),
             (&[("location", "w.bin"), ("__class__", "x")], "not one that ONNX defines"),
             (&[("location", "w.bin"), ("location", "w.bin")], "stands twice"),
         ];
         for (entries, wanted) in cases {
-            let message = read_external_data(&mut external(&[2], entries), folder.path(), &Limits::default()).unwrap_err().to_string();
+            let message =
+                read_external_data(&mut external(&[2], entries), folder.path(), nothing(), &Limits::default()).unwrap_err().to_string();
             assert!(message.contains("`w`") && message.contains(wanted), "{message} should say {wanted}");
         }
     }
@@ -324,7 +374,7 @@ mod tests {
         std::fs::hard_link(folder.path().join("sub/w.bin"), folder.path().join("hard.bin")).unwrap();
         for (location, wanted) in [("soft.bin", "symbolic link"), ("linked/w.bin", "symbolic link"), ("hard.bin", "hard link")] {
             let mut model = external(&[1], &[("location", location), ("length", "4")]);
-            let message = read_external_data(&mut model, folder.path(), &Limits::default()).unwrap_err().to_string();
+            let message = read_external_data(&mut model, folder.path(), nothing(), &Limits::default()).unwrap_err().to_string();
             assert!(message.contains(wanted), "{message} should say {wanted}");
         }
     }
@@ -333,7 +383,8 @@ mod tests {
     fn limits_what_is_read_in_all() {
         let folder = folder();
         let limits = Limits { external_bytes: 7, ..Default::default() };
-        let message = read_external_data(&mut external(&[2], &[("location", "w.bin")]), folder.path(), &limits).unwrap_err().to_string();
+        let message =
+            read_external_data(&mut external(&[2], &[("location", "w.bin")]), folder.path(), nothing(), &limits).unwrap_err().to_string();
         assert!(message.contains("limit of 7 bytes"), "{message}");
     }
 }

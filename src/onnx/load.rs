@@ -1,7 +1,6 @@
 //! From a file to a [`Model`].
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use prost::Message;
@@ -9,18 +8,20 @@ use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::count_messages::check_messages;
-use super::external_data::read_external_data;
+use super::external_data::{ExternalData, read_external_data};
 use super::file_format::wrong_format;
 use super::header::{Header, output_opset, read_header};
 use super::inference_mode::set_inference_mode;
 use super::inline_functions::inline_functions;
 use super::messages::ModelProto;
 use super::model::Model;
+use super::part::{Left, OpenFile, Whole};
 use super::read_graph::{GraphParts, read_graph};
 use super::read_node;
 use super::take_branches::{has_branches, known_conditions, take_branches};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::memory;
 use crate::ops::Foreign;
 use crate::passes::{flatten_softmax, unpack_sequences};
 
@@ -34,10 +35,10 @@ const NAMED_AT_ONCE: usize = 8;
 /// then all refused nodes are named at once.
 pub fn load(path: impl AsRef<Path>, limits: &Limits) -> Result<Model> {
     let path = path.as_ref();
-    from_bytes(read_file(path, limits)?, path, limits)
+    read_model(read_file(path, limits)?, path, limits)
 }
 
-fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+fn read_file(path: &Path, limits: &Limits) -> Result<Whole> {
     let fail = |error: std::io::Error| Error::file(path, error);
     let metadata = std::fs::metadata(path).map_err(fail)?;
     if metadata.is_dir() {
@@ -49,18 +50,16 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(Error::file(path, "this is not a regular file"));
     }
-    let too_large = || {
-        Error::file(path, format!("the file is larger than the limit of {} bytes (--limit file-bytes=N sets another)", limits.file_bytes))
-    };
-    if metadata.len() > limits.file_bytes {
-        return Err(too_large());
+    let file = File::open(path).and_then(|file| OpenFile::new(path, file)).map_err(fail)?;
+    if file.size > limits.file_bytes {
+        return Err(Error::file(
+            path,
+            format!("the file is larger than the limit of {} bytes (--limit file-bytes=N sets another)", limits.file_bytes),
+        ));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_err(|_| too_large())?);
-    File::open(path).map_err(fail)?.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > limits.file_bytes {
-        return Err(too_large());
-    }
-    Ok(bytes)
+    memory::require(file.size, &format!("reading `{}`", path.display()))?;
+    let bytes = file.part(0, file.size).read().map_err(fail)?;
+    Ok(Whole { file: Some(file), bytes })
 }
 
 /// Reads a model that stands in memory; `path` is where it came from: external tensors are looked for beside it.
@@ -68,17 +67,21 @@ fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`load`].
 pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Result<Model> {
-    let bytes: Bytes = bytes.into();
+    read_model(Whole { file: None, bytes: bytes.into() }, path, limits)
+}
+
+fn read_model(whole: Whole, path: &Path, limits: &Limits) -> Result<Model> {
+    let bytes = whole.bytes.clone();
     let (mut proto, mut warnings) = decode(bytes.clone(), path, limits)?;
     inline_functions(&mut proto, limits.nodes)?;
     let header = read_header(&proto)?;
     refuse_training(&proto)?;
-    let external = read_external_data(&mut proto, folder_of(path), limits)?;
-    if external.has_checksums {
-        warnings.push("checksums of external data are not verified".to_string());
-    }
+    let ExternalData { bytes: external_bytes, files: external_files, left } =
+        read_external_data(&mut proto, folder_of(path), whole, limits)?;
+    let (sha256, file_bytes) = (hexadecimal(&Sha256::digest(&bytes)), bytes.len() as u64 + external_bytes);
+    drop(bytes);
     warnings.extend(infer_only(&mut proto, header.opset));
-    let GraphParts { mut graph, foreign, notes } = read_taken(&mut proto, &header, limits)?;
+    let GraphParts { mut graph, foreign, notes } = read_taken(&mut proto, &header, &left, limits)?;
     flatten_softmax(&mut graph)?;
     unpack_sequences(&mut graph)?;
     let mut model = Model {
@@ -88,9 +91,9 @@ pub fn from_bytes(bytes: impl Into<Bytes>, path: &Path, limits: &Limits) -> Resu
         warnings,
         notes,
         path: path.to_path_buf(),
-        external_files: external.files,
-        sha256: hexadecimal(&Sha256::digest(&bytes)),
-        file_bytes: bytes.len() as u64 + external.bytes,
+        external_files,
+        sha256,
+        file_bytes,
         opset: header.opset,
         ir_version: header.ir_version,
     };
@@ -117,11 +120,11 @@ fn decode(bytes: Bytes, path: &Path, limits: &Limits) -> Result<(ModelProto, Vec
 }
 
 /// Reads the graph, with the branches of If nodes in their place whose condition is known.
-fn read_taken(proto: &mut ModelProto, header: &Header, limits: &Limits) -> Result<GraphParts> {
+fn read_taken(proto: &mut ModelProto, header: &Header, left: &Left, limits: &Limits) -> Result<GraphParts> {
     let mut taken = 0;
     loop {
         let original = has_branches(proto).then(|| proto.clone());
-        let mut parts = read_graph(proto, header, limits)?;
+        let mut parts = read_graph(proto, header, left, limits)?;
         if let Some(mut original) = original {
             let conditions = known_conditions(&original, &parts.graph);
             let more = take_branches(&mut original, &conditions);

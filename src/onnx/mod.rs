@@ -16,6 +16,8 @@ mod inline_functions;
 mod load;
 pub mod messages;
 mod model;
+mod part;
+mod raw_element;
 mod read_graph;
 mod read_node;
 mod rename;
@@ -32,7 +34,7 @@ mod samples;
 mod tests;
 
 pub use crate::limits::Limits;
-pub use encode::{Encoded, Placement, encode, is_data_of, to_bytes};
+pub use encode::{Encoded, Placement, encode, encoded_len, is_data_of, to_bytes};
 pub use load::{from_bytes, hexadecimal, load};
 pub use model::Model;
 pub use save::{check_output, refuse_input, save};

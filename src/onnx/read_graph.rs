@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::capture::captured_names;
 use super::header::{Header, canonical_domain, output_opset};
 use super::messages::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use super::part::Left;
 use super::read_node::{ReadNode, Surroundings, describe, domain, is_constant, name, op_type, present, read_constant, read_node};
 use super::subgraphs::{Names, Rules, check_subgraphs, has_subgraphs};
 use super::{tensor_proto, value_info};
@@ -22,11 +23,12 @@ pub struct GraphParts {
     pub notes: Vec<String>,
 }
 
-/// Takes nodes, initializers and inner value descriptions out of `model` and makes a graph of them.
+/// Takes nodes, initializers and inner value descriptions out of `model` and makes a graph of them. Initializers without data
+/// have it where `left` says.
 ///
 /// # Errors
 /// If the graph contradicts itself, or has nodes that zeroq refuses: those are named all at once.
-pub fn read_graph(model: &mut ModelProto, header: &Header, limits: &Limits) -> Result<GraphParts> {
+pub fn read_graph(model: &mut ModelProto, header: &Header, left: &Left, limits: &Limits) -> Result<GraphParts> {
     let functions = model.functions.iter().map(|f| {
         let domain = canonical_domain(f.domain.as_deref().unwrap_or_default());
         (domain.to_string(), f.name.clone().unwrap_or_default())
@@ -40,7 +42,7 @@ pub fn read_graph(model: &mut ModelProto, header: &Header, limits: &Limits) -> R
     reader.graph.name = graph.name.clone().unwrap_or_default();
     reader.graph.opset = output_opset(header.opset);
     reader.name_nodes(&mut nodes);
-    reader.add_initializers(std::mem::take(&mut graph.initializer))?;
+    reader.add_initializers(std::mem::take(&mut graph.initializer), left)?;
     reader.add_inputs(&graph.input)?;
     reader.add_outputs_of_nodes(&nodes)?;
     reader.check_subgraphs(&nodes, &Rules { header, limits })?;
@@ -152,13 +154,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn add_initializers(&mut self, initializers: Vec<TensorProto>) -> Result<()> {
+    fn add_initializers(&mut self, initializers: Vec<TensorProto>, left: &Left) -> Result<()> {
         for proto in initializers {
             let name = proto.name.clone().unwrap_or_default();
             if name.is_empty() {
                 return Err(Error::InvalidModel("an initializer has no name".to_string()));
             }
-            let tensor = tensor_proto::read(&proto, self.surroundings.tensor_elements).and_then(finite);
+            let limit = self.surroundings.tensor_elements;
+            let tensor = match left.get(&name).filter(|_| proto.raw_data.is_none()) {
+                Some(part) => tensor_proto::leave(&proto, part.clone(), limit),
+                None => tensor_proto::read(&proto, limit),
+            };
+            let tensor = tensor.and_then(finite);
             let tensor = tensor.map_err(|reason| Error::tensor(&name, reason))?;
             if self.values.contains_key(&name) {
                 return Err(Error::tensor(&name, "two initializers have this name"));

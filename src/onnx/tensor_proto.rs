@@ -1,10 +1,14 @@
 //! Tensors between their ONNX message and [`TensorData`]. Sizes are checked before anything is allocated.
 
+use std::sync::Arc;
+
 use half::{bf16, f16};
 use prost::Message;
 use prost::bytes::Bytes;
 
 use super::messages::TensorProto;
+use super::part::{PackedElements, Part};
+use super::raw_element::RawElement;
 use crate::ops::Refusal;
 use crate::tensor::{DataType, Element, I4, OpaqueTensor, TensorData, U4};
 use crate::with_elements;
@@ -14,58 +18,6 @@ const HIGHEST_CODE: i32 = 28;
 /// Bits of one element of the types that stay opaque, where ONNX fixes the packing.
 const OPAQUE_BITS: [(i32, u64); 11] =
     [(14, 64), (15, 128), (17, 8), (18, 8), (19, 8), (20, 8), (23, 4), (24, 8), (25, 2), (26, 2), (27, 6)];
-
-/// Elements as they lie in `raw_data`, little-endian.
-trait RawElement: Element {
-    /// The first `count` elements of `bytes`.
-    fn unpack(bytes: &[u8], count: usize) -> Vec<Self>;
-    fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8>;
-}
-
-macro_rules! whole_bytes {
-    ($($rust:ty)*) => {$(
-        impl RawElement for $rust {
-            fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
-                // As many as there are, so that no room is left over.
-                bytes.as_chunks().0.iter().take(count).map(|chunk| <$rust>::from_le_bytes(*chunk)).collect()
-            }
-            fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8> {
-                let mut bytes = Vec::with_capacity(elements.size_hint().0 * size_of::<$rust>());
-                elements.for_each(|element| bytes.extend(element.to_le_bytes()));
-                bytes
-            }
-        }
-    )*};
-}
-
-whole_bytes!(f32 f64 f16 bf16 i8 u8 i16 u16 i32 u32 i64 u64);
-
-impl RawElement for bool {
-    fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
-        bytes.iter().take(count).map(|byte| *byte != 0).collect()
-    }
-
-    fn pack(elements: impl Iterator<Item = Self>) -> Vec<u8> {
-        elements.map(u8::from).collect()
-    }
-}
-
-/// Two elements in a byte, the first in its low half.
-macro_rules! half_bytes {
-    ($($rust:ty)*) => {$(
-        impl RawElement for $rust {
-            fn unpack(bytes: &[u8], count: usize) -> Vec<Self> {
-                bytes.iter().flat_map(|byte| [*byte, byte >> 4]).take(count).map(<$rust>::from_low_bits).collect()
-            }
-            fn pack(mut elements: impl Iterator<Item = Self>) -> Vec<u8> {
-                let mut half = || elements.next().map(<$rust>::low_bits);
-                std::iter::from_fn(|| Some(half()? | half().unwrap_or(0) << 4)).collect()
-            }
-        }
-    )*};
-}
-
-half_bytes!(I4 U4);
 
 /// The sizes in `dims` and their product.
 ///
@@ -130,6 +82,59 @@ pub fn read(proto: &TensorProto, limit: u64) -> Result<TensorData, Refusal> {
     }
 }
 
+/// Whether the data of `proto` may stay in its file: it has one source at most, and a type that zeroq computes with.
+pub fn can_be_left(proto: &TensorProto) -> bool {
+    DataType::from_code(proto.data_type.unwrap_or(0)).bits().is_some() && proto.segment.is_none() && !has_typed_data(proto)
+}
+
+/// Whether numbers stand in another field than `raw_data`.
+pub fn has_typed_data(proto: &TensorProto) -> bool {
+    typed_fields(proto).iter().any(|(_, set)| *set)
+}
+
+fn typed_fields(proto: &TensorProto) -> [(&'static str, bool); 6] {
+    [
+        ("float_data", !proto.float_data.is_empty()),
+        ("int32_data", !proto.int32_data.is_empty()),
+        ("string_data", !proto.string_data.is_empty()),
+        ("int64_data", !proto.int64_data.is_empty()),
+        ("double_data", !proto.double_data.is_empty()),
+        ("uint64_data", !proto.uint64_data.is_empty()),
+    ]
+}
+
+/// The tensor that `proto` describes, whose elements stay where `part` has them.
+///
+/// # Errors
+/// If the part is not as long as the elements, or they are not of a type that zeroq computes with.
+pub fn leave(proto: &TensorProto, part: Part, limit: u64) -> Result<TensorData, Refusal> {
+    fn typed<T: RawElement>(shape: &[usize], elements: PackedElements) -> TensorData {
+        TensorData::elsewhere::<T>(shape, Arc::new(elements))
+    }
+    let (shape, count) = checked_shape(&proto.dims, limit)?;
+    let data_type = DataType::from_code(proto.data_type.unwrap_or(0));
+    check_raw_length(&proto.dims, data_type, part.len(), count)?;
+    let elements = PackedElements { part, count: count as usize };
+    Ok(match data_type {
+        DataType::F32 => typed::<f32>(&shape, elements),
+        DataType::F64 => typed::<f64>(&shape, elements),
+        DataType::F16 => typed::<f16>(&shape, elements),
+        DataType::BF16 => typed::<bf16>(&shape, elements),
+        DataType::I4 => typed::<I4>(&shape, elements),
+        DataType::U4 => typed::<U4>(&shape, elements),
+        DataType::I8 => typed::<i8>(&shape, elements),
+        DataType::U8 => typed::<u8>(&shape, elements),
+        DataType::I16 => typed::<i16>(&shape, elements),
+        DataType::U16 => typed::<u16>(&shape, elements),
+        DataType::I32 => typed::<i32>(&shape, elements),
+        DataType::U32 => typed::<u32>(&shape, elements),
+        DataType::I64 => typed::<i64>(&shape, elements),
+        DataType::U64 => typed::<u64>(&shape, elements),
+        DataType::Bool => typed::<bool>(&shape, elements),
+        DataType::Other(code) => return Err(format!("data type {code} is not left in a file")),
+    })
+}
+
 /// Checks a tensor that is carried through: as [`read`], but strings may stand in it.
 ///
 /// # Errors
@@ -146,16 +151,8 @@ pub fn check(proto: &TensorProto, limit: u64) -> Result<(), Refusal> {
 }
 
 fn check_one_source(proto: &TensorProto) -> Result<(), Refusal> {
-    let sources = [
-        ("raw_data", proto.raw_data.is_some()),
-        ("float_data", !proto.float_data.is_empty()),
-        ("int32_data", !proto.int32_data.is_empty()),
-        ("string_data", !proto.string_data.is_empty()),
-        ("int64_data", !proto.int64_data.is_empty()),
-        ("double_data", !proto.double_data.is_empty()),
-        ("uint64_data", !proto.uint64_data.is_empty()),
-    ];
-    let found: Vec<&str> = sources.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    let sources = std::iter::once(("raw_data", proto.raw_data.is_some())).chain(typed_fields(proto));
+    let found: Vec<&str> = sources.filter(|(_, set)| *set).map(|(name, _)| name).collect();
     if found.len() > 1 {
         return Err(format!("its numbers stand in {} at once", found.join(" and ")));
     }
@@ -246,17 +243,30 @@ pub fn write(name: Option<&str>, tensor: &TensorData) -> Result<TensorProto, Ref
         let proto = TensorProto::decode(&opaque.message[..]).map_err(|error| error.to_string())?;
         return Ok(TensorProto { name, ..proto });
     }
-    Ok(TensorProto {
-        dims: tensor.shape().iter().map(|n| *n as i64).collect(),
-        data_type: Some(tensor.data_type().code()),
-        name,
-        raw_data: Some(raw_data(tensor)),
-        ..Default::default()
-    })
+    Ok(TensorProto { raw_data: Some(raw_data(tensor)), ..write_head(name.as_deref(), tensor) })
 }
 
-fn raw_data(tensor: &TensorData) -> Bytes {
-    with_elements!(tensor, array => RawElement::pack(array.iter().copied()).into(), _opaque => Bytes::new())
+/// As [`write`], without the numbers.
+pub fn write_head(name: Option<&str>, tensor: &TensorData) -> TensorProto {
+    TensorProto {
+        dims: tensor.shape().iter().map(|n| *n as i64).collect(),
+        data_type: Some(tensor.data_type().code()),
+        name: name.map(str::to_string),
+        ..Default::default()
+    }
+}
+
+/// Bytes of [`raw_data`]; `None` for opaque tensors.
+pub fn raw_len(tensor: &TensorData) -> Option<u64> {
+    match tensor {
+        TensorData::Opaque(_) => None,
+        known => raw_bytes(known.data_type().code(), known.len() as u64),
+    }
+}
+
+/// The numbers of `tensor` as they lie in a file; none of opaque tensors.
+pub fn raw_data(tensor: &TensorData) -> Bytes {
+    with_elements!(tensor, array => RawElement::pack(array.elements().iter().copied()).into(), _opaque => Bytes::new())
 }
 
 /// Position (row-major) and text of the first number that is not finite. A scalar may be infinite, but not NaN: bounds of
@@ -270,7 +280,7 @@ pub fn first_not_finite(tensor: &TensorData) -> Option<(usize, String)> {
         return None;
     }
     let scalar = tensor.shape().is_empty();
-    with_elements!(tensor, array => find(array.iter().copied(), scalar), _opaque => None)
+    with_elements!(tensor, array => find(array.elements().iter().copied(), scalar), _opaque => None)
 }
 
 #[cfg(test)]

@@ -12,21 +12,34 @@ use super::{read_node, tensor_proto, value_info};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Graph, Node, ValueId, check};
 use crate::ops::Foreign;
+use crate::tensor::TensorData;
 
 const PRODUCER: &str = "zeroq";
+/// Tensors of fewer bytes always stay in the model's message, as other writers keep them.
+const LEAST_EXTERNAL: u64 = 1024;
 /// From this IR version on, a file that lists an initializer among its inputs means that callers may replace it.
 const INITIALIZERS_ARE_NO_INPUTS: i64 = 4;
 
+/// The data of an initializer, by its place among the initializers.
+pub type Large = (usize, TensorData);
+
+/// A model's message, in which large initializers have no data yet.
+pub struct Draft {
+    pub proto: ModelProto,
+    /// The data, with the initializer each belongs to.
+    pub large: Vec<Large>,
+}
+
 /// # Errors
 /// If the graph breaks a rule of graphs: always a bug of whoever made it.
-pub fn write_model(model: &Model) -> Result<ModelProto> {
+pub fn write_model(model: &Model) -> Result<Draft> {
     check(&model.graph)?;
     let mut nodes = Vec::with_capacity(model.graph.node_count());
     let mut aliases = Aliases::default();
     for (_, node) in model.graph.nodes() {
         write_node(model, node, &mut aliases, &mut nodes)?;
     }
-    let initializers = write_initializers(&model.graph)?;
+    let (initializers, large) = write_initializers(&model.graph)?;
     let mut proto = model.shell.clone();
     proto.ir_version = Some(model.ir_version.max(least_ir_version(model.graph.opset)));
     proto.producer_name = Some(PRODUCER.to_string());
@@ -40,7 +53,7 @@ pub fn write_model(model: &Model) -> Result<ModelProto> {
         known_annotations(std::mem::take(&mut graph.quantization_annotation), &nodes, &initializers, &graph.input);
     graph.node = nodes;
     graph.initializer = initializers;
-    Ok(proto)
+    Ok(Draft { proto, large })
 }
 
 /// Annotations of tensors that are still there.
@@ -146,14 +159,23 @@ fn write_aliases(
 }
 
 /// Constants that somebody reads, in the order in which the graph got them.
-fn write_initializers(graph: &Graph) -> Result<Vec<TensorProto>> {
+fn write_initializers(graph: &Graph) -> Result<(Vec<TensorProto>, Vec<Large>)> {
     let mut used: Vec<ValueId> = graph.nodes().flat_map(|(_, node)| node.inputs.iter().flatten().copied()).collect();
     used.extend(&graph.outputs);
     used.sort_unstable();
     used.dedup();
-    let constants = used.into_iter().filter_map(|id| Some((&graph.value(id).name, graph.constant(id)?)));
-    let one = |(name, tensor): (&String, _)| tensor_proto::write(Some(name), tensor).map_err(|reason| Error::tensor(name, reason));
-    constants.map(one).collect()
+    let (mut written, mut large) = (Vec::new(), Vec::new());
+    for id in used {
+        let Some(tensor) = graph.constant(id) else { continue };
+        let name = &graph.value(id).name;
+        if tensor_proto::raw_len(tensor).is_some_and(|len| len >= LEAST_EXTERNAL) {
+            large.push((written.len(), tensor.clone()));
+            written.push(tensor_proto::write_head(Some(name), tensor));
+        } else {
+            written.push(tensor_proto::write(Some(name), tensor).map_err(|reason| Error::tensor(name, reason))?);
+        }
+    }
+    Ok((written, large))
 }
 
 fn set_imports(imports: &mut Vec<OperatorSetIdProto>, graph: &Graph) {

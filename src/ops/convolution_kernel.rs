@@ -74,7 +74,7 @@ impl Kernel for ConvolutionKernel {
     }
 
     fn keeps_copy(&self, input: usize) -> bool {
-        input == 1 && self.weights_are_constant && self.packed.is_some()
+        input == 1 && self.packed.is_some()
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], scratch: &mut [f32]) {

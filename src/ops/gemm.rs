@@ -87,7 +87,7 @@ impl Operator for Gemm {
         let product = MatrixProduct::new(rows, depth, columns, self.transpose_b, site.isa);
         let batches = vec![Batch { left: 0, right: 0, output: 0 }];
         let form = MatrixForm { batches, left_transposed: self.transpose_a, scale: self.alpha, addend };
-        Ok(Implementation::Compute(Box::new(MatrixKernel::new(product, form, b))))
+        Ok(Implementation::Compute(Box::new(MatrixKernel::new(product, form, a, b))))
     }
 
     fn quantization_role(&self) -> QuantizationRole {

@@ -107,7 +107,7 @@ impl Operator for MatMul {
         check_sizes(&[rows, depth, columns])?;
         let product = MatrixProduct::new(rows, depth, columns, false, site.isa);
         let form = MatrixForm { batches, left_transposed: false, scale: 1.0, addend: None };
-        let kernel = Box::new(MatrixKernel::new(product, form, right));
+        let kernel = Box::new(MatrixKernel::new(product, form, left, right));
         let wanted = [Layout::row_major(&left.layout.shape), Layout::row_major(&right.layout.shape)];
         Ok(Implementation::Compute(reorder(site, &wanted, &Layout::row_major(&output.shape), kernel)))
     }

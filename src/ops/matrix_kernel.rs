@@ -12,7 +12,8 @@ pub struct MatrixKernel {
     left_transposed: bool,
     scale: f32,
     addend: Option<Addend>,
-    /// The right side packed for the product and for the left side's gradient; `None` where it differs by image.
+    /// The right side packed for the product and, where that is wanted, for the left side's gradient; `None` where it differs
+    /// by image.
     packed: Option<[AlignedBuffer; 2]>,
     right_is_constant: bool,
 }
@@ -46,11 +47,11 @@ type Pack = fn(&MatrixProduct, &[f32], f32, &mut [f32]);
 const PACKS: [Pack; 2] = [MatrixProduct::pack, MatrixProduct::pack_for_left];
 
 impl MatrixKernel {
-    pub fn new(product: MatrixProduct, form: MatrixForm, right: &Operand) -> Self {
+    pub fn new(product: MatrixProduct, form: MatrixForm, left: &Operand, right: &Operand) -> Self {
         let right_batches = form.batches.iter().map(|batch| batch.right + 1).max().unwrap_or(0);
-        let buffer = || AlignedBuffer::new(product.packed_len() * right_batches);
+        let buffer = |wanted| AlignedBuffer::new(if wanted { product.packed_len() * right_batches } else { 0 });
         MatrixKernel {
-            packed: right.shared.then(|| [buffer(), buffer()]),
+            packed: right.shared.then(|| [buffer(true), buffer(left.wants_gradient)]),
             right_is_constant: right.constant.is_some(),
             batches: form.batches,
             right_batches,
@@ -166,7 +167,7 @@ impl Kernel for MatrixKernel {
     fn prepare(&mut self, shared: &[Option<&[f32]>]) {
         let Some(Some(right)) = shared.get(1) else { return };
         let Some(mut packed) = self.packed.take() else { return };
-        for (which, packed) in packed.iter_mut().enumerate() {
+        for (which, packed) in packed.iter_mut().enumerate().filter(|(_, packed)| !packed.values().is_empty()) {
             self.pack_all(which, right, packed.values_mut());
         }
         self.packed = Some(packed);
@@ -202,7 +203,7 @@ impl Kernel for MatrixKernel {
     }
 
     fn keeps_copy(&self, input: usize) -> bool {
-        input == 1 && self.right_is_constant && self.packed.is_some()
+        input == 1 && self.packed.is_some()
     }
 
     fn backward_needs_inputs(&self) -> bool {

@@ -258,7 +258,7 @@ pub trait Kernel: Send + Sync {
     /// Writes the wanted gradients.
     fn backward(&self, call: BackwardCall<'_, '_>);
 
-    /// Whether input `input`, where it is constant, is read by `prepare` alone.
+    /// Whether input `input`, where all samples share it, is read by `prepare` alone.
     fn keeps_copy(&self, _input: usize) -> bool {
         false
     }

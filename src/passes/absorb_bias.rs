@@ -67,7 +67,7 @@ pub fn outputs_of(node: &Node, shape: &[usize]) -> Option<usize> {
 /// Σ w · a over all that each output of `node` reads, where input channel c is `amounts[c]` everywhere.
 fn product(graph: &Graph, node: &Node, amounts: &[f64]) -> Option<Vec<f64>> {
     let tensor = graph.constant(node.input(1)?)?;
-    Some(weighted_sums(node, tensor.shape(), &tensor.to_f32()?, amounts))
+    Some(weighted_sums(node, tensor.shape(), &tensor.as_f32()?, amounts))
 }
 
 /// Σ w · a for weights `elements` of `node`.

@@ -1,6 +1,7 @@
 //! Scaling channels between layers, which leaves what the network computes as it was.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::{AveragePool, Conv, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, LeakyRelu, MaxPool, PRelu, Relu, Reshape};
@@ -109,20 +110,21 @@ impl Search<'_> {
 /// Paper: Nagel et al. 2019 (DFQ), arXiv:1906.04721, section 4.1.
 pub fn scale_seam(graph: &mut Graph, seam: &Seam, factors: &[f32]) {
     let producer = graph.node(seam.producer).clone();
+    let factors: Arc<[f32]> = factors.into();
     for input in [producer.input(1), producer.input(2)].into_iter().flatten() {
-        let outer = |index: usize, inner: usize| factors[index / inner];
-        scale(graph, input, |shape, index| outer(index, shape[1..].iter().product::<usize>().max(1)));
+        let factors = factors.clone();
+        scale(graph, input, move |shape, index| factors[index / shape[1..].iter().product::<usize>().max(1)]);
     }
     for id in &seam.consumers {
         let consumer = graph.node(*id).clone();
         let Some(weight) = consumer.input(1) else { continue };
-        let channel_of = channel_of(&consumer);
-        scale(graph, weight, |shape, index| 1.0 / factors[channel_of(shape, index)]);
+        let (channel_of, factors) = (channel_of(&consumer), factors.clone());
+        scale(graph, weight, move |shape, index| 1.0 / factors[channel_of(shape, index)]);
     }
 }
 
 /// The input channel that element `index` of the weights of `consumer` belongs to, from their shape.
-pub fn channel_of(consumer: &Node) -> impl Fn(&[usize], usize) -> usize {
+pub fn channel_of(consumer: &Node) -> impl Fn(&[usize], usize) -> usize + use<> {
     let group = consumer.is::<Conv>().map_or(1, |conv| conv.group);
     let rows = consumer.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b);
     move |shape, index| {
@@ -132,9 +134,10 @@ pub fn channel_of(consumer: &Node) -> impl Fn(&[usize], usize) -> usize {
     }
 }
 
-fn scale(graph: &mut Graph, value: ValueId, factor: impl Fn(&[usize], usize) -> f32) {
+fn scale(graph: &mut Graph, value: ValueId, factor: impl Fn(&[usize], usize) -> f32 + Send + Sync + 'static) {
     let Some(tensor) = graph.constant(value) else { return };
-    let (shape, Some(elements)) = (tensor.shape().to_vec(), tensor.to_f32()) else { return };
-    let scaled = elements.iter().enumerate().map(|(index, x)| x * factor(&shape, index)).collect();
-    graph.set_constant(value, TensorData::new(&shape, scaled));
+    let shape = tensor.shape().to_vec();
+    if let Some(scaled) = tensor.map_f32(move |index, x| x * factor(&shape, index)) {
+        graph.set_constant(value, scaled);
+    }
 }

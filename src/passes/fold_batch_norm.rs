@@ -86,6 +86,7 @@ fn fold_into_producer(graph: &mut Graph, id: NodeId, node: &Node, affine: &[(f64
     let bias_name = graph.unused_name(&format!("{weight_name}_bias"));
     let (weight, bias) = (graph.add_constant(weight_name, scaled), graph.add_constant(bias_name, TensorData::vector(shifted)));
     graph.set_input(producer, 1, Some(weight));
+    graph.forget_unread(weight_id);
     graph.set_input(producer, 2, Some(bias));
     graph.remove_node(id);
     graph.set_output(producer, 0, y);
@@ -98,13 +99,12 @@ fn scale_channels(weight: &TensorData, axis: usize, groups: usize, affine: &[(f6
     if per_group * groups != affine.len() {
         return None;
     }
-    let elements = weight.to_f32()?;
-    let group_len = elements.len() / groups.max(1);
-    let scaled = elements.iter().enumerate().map(|(i, w)| {
+    let group_len = weight.len() / groups.max(1);
+    let factors: Vec<f64> = affine.iter().map(|(factor, _)| *factor).collect();
+    weight.map_f32(move |i, w| {
         let channel = i / group_len * per_group * usize::from(groups > 1) + i / inner % per_group;
-        (f64::from(*w) * affine[channel].0) as f32
-    });
-    Some(TensorData::new(&shape, scaled.collect()))
+        (f64::from(w) * factors[channel]) as f32
+    })
 }
 
 /// A depthwise 1×1 convolution with the factors as weights and the shifts as bias.

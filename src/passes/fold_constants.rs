@@ -51,6 +51,7 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
         let Some(tensors) = tensors else { continue };
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
         graph.remove_node(id);
+        node.inputs.iter().flatten().for_each(|input| graph.forget_unread(*input));
         for (output, tensor) in outputs.into_iter().zip(tensors) {
             graph.set_constant(output, tensor);
         }
@@ -145,7 +146,7 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
 /// Any element type, exactly.
 fn gather(inputs: &[Option<&TensorData>], map: &[u32], fill: f64, shape: &[usize]) -> Option<TensorData> {
     fn typed<T: Element>(first: &Shared<T>, rest: &[&TensorData], map: &[u32], fill: f64, shape: &[usize]) -> Option<TensorData> {
-        let mut elements: Vec<T> = first.iter().copied().collect();
+        let mut elements: Vec<T> = first.elements().into_owned();
         if map.iter().any(|index| *index != FILL && *index as usize >= elements.len()) {
             for tensor in rest {
                 elements.extend(tensor.to_f64()?.into_iter().map(T::from_f64));

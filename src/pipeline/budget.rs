@@ -2,6 +2,7 @@
 
 use crate::distillation::Steps;
 use crate::execution;
+use crate::graph::Graph;
 use crate::synthesis;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::method::Method;
@@ -44,6 +45,11 @@ impl Budget {
         let distill_steps = Steps::Between { least: distill(3e11, 30.0, 1500.0), most: distill(6e11, 120.0, 1500.0) };
         let reconstruct_steps = (4e11 / (macs * 2.0 * DISTILL_BATCH as f64)).clamp(50.0, 300.0) as usize;
         Budget { images, batch: 64, steps, distill_steps, reconstruct_steps }
+    }
+
+    /// What is left of it for `graph`: a large one is not tuned.
+    pub fn for_size_of(self, graph: &Graph) -> Budget {
+        if graph.is_large() { Budget { distill_steps: Steps::Exactly(0), ..self } } else { self }
     }
 
     /// More of what weights of 4 bits need: four times the images, since a student that must change much learns few by heart,

@@ -170,7 +170,7 @@ impl Search<'_> {
         let ranges = ranges_of(prepared, &plan, config, &Silent)?;
         let trial = Trial::untuned(prepared, assignment, plan, ranges, config)?;
         let (model, _) = write(model, trial, &prepared.set.provenance, Decisions::default(), config, &Silent)?;
-        Ok(onnx::to_bytes(&model)?.len() as u64)
+        onnx::encoded_len(&model)
     }
 
     fn tuned(&self, index: usize) -> Result<Trial> {

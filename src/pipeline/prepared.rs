@@ -47,7 +47,7 @@ impl Prepared {
         if writes_new_types(config) {
             raise_opset(&mut teacher, model.opset, config, progress)?;
         }
-        let budget = Budget::of(macs(&single_sample(&teacher)?));
+        let budget = Budget::of(macs(&single_sample(&teacher)?)).for_size_of(&teacher);
         let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
         let is_given = given.is_some();
         let (samples, inputs) = samples(&teacher, given, &budget, model, config, progress)?;

@@ -118,6 +118,9 @@ fn tune(
     let corrections = if reconstruct_steps > 0 { config.corrections.after_reconstruction(progress) } else { config.corrections };
     correct(lesson, graph, moments, corrections, &config.execution, progress)?;
     if steps == Steps::Exactly(0) {
+        if config.tuning.distill_steps.is_none() {
+            progress.note("the quantized model was not tuned: gradients and moments of so many weights take some twenty times their memory; --distill-steps N does it");
+        }
         return Ok(None);
     }
     let found = distill(lesson, graph, &distillation::Config { mixup, losses, ..tuning }, progress)?;

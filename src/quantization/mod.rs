@@ -1,6 +1,7 @@
 //! Which value becomes which integer.
 
 mod assignment;
+mod channels;
 pub mod costs;
 mod cut;
 mod exclusion;
@@ -18,6 +19,7 @@ pub mod targets;
 mod widths;
 
 pub use assignment::{Assignment, LayerWidths};
+pub use channels::Channels;
 pub use frontier::{Choice, Optimum, frontier};
 pub use islands::islands;
 pub use layer::Layer;

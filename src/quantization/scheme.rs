@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::channels::Channels;
 use super::params::QuantParams;
 use crate::tensor::DataType;
 
@@ -41,19 +42,15 @@ pub fn largest_scale(bounds: (f32, f32), params: &QuantParams) -> f32 {
 /// Symmetric params of weights with shape `shape`, per channel along `axis`. Of 8 bits and more, the largest magnitude
 /// becomes the largest number; of 4 bits, what lies beyond the scale of least error is cut off.
 pub fn weight(elements: &[f32], shape: &[usize], axis: Option<usize>, data_type: DataType) -> QuantParams {
-    let channels = axis.map_or(1, |axis| shape[axis]);
-    let inner: usize = axis.map_or(elements.len(), |axis| shape[axis + 1..].iter().product());
-    let mut of_channel: Vec<Vec<f32>> = vec![Vec::with_capacity(elements.len() / channels.max(1)); channels];
-    for (index, element) in elements.iter().enumerate() {
-        of_channel[index / inner.max(1) % channels].push(*element);
-    }
+    let channels = Channels::of(shape, axis);
     let (least, most) = data_type.integer_range().unwrap_or((-128.0, 127.0));
-    let scale = |elements: &Vec<f32>| {
-        let largest = f64::from(elements.iter().fold(0.0f32, |largest, x| largest.max(x.abs())));
-        let full = largest / most;
-        sound(if data_type == DataType::I4 { full * best_part(elements, full, (least, most)) } else { full })
+    let scale = |channel: usize| {
+        let largest = channels.slices(elements, channel).flatten().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        let full = f64::from(largest) / most;
+        let part = || best_part(&channels.row(elements, channel), full, (least, most));
+        sound(if data_type == DataType::I4 { full * part() } else { full })
     };
-    let scale: Vec<f32> = of_channel.par_iter().map(scale).collect();
+    let scale: Vec<f32> = (0..channels.count).into_par_iter().map(scale).collect();
     QuantParams { zero_point: vec![0; scale.len()], scale, axis, data_type }
 }
 

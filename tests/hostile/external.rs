@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::symlink;
 
-use zeroq::onnx::is_data_of;
+use sha1::{Digest, Sha1};
 use zeroq::onnx::messages::*;
+use zeroq::onnx::{hexadecimal, is_data_of};
 
 use super::network::*;
 use super::program::*;
@@ -109,11 +110,14 @@ fn row_22_dims_are_counted_before_the_file_is_read() {
 }
 
 #[test]
-fn row_23_checksums_are_told_to_be_unverified() {
-    let place = place(&[("location", "w.bin"), ("checksum", "0000")]);
-    let run = place.run(&quantize(&[]));
+fn row_23_a_wrong_checksum_is_refused() {
+    let sum = |bytes: &[u8]| hexadecimal(&Sha1::digest(bytes));
+    let with = |checksum: &str| place(&[("location", "w.bin"), ("checksum", checksum)]);
+    for wrong in ["0000", "", &sum(b"another file")] {
+        with(wrong).refuses(&quantize(&[]), &["tensor `w2`", "w.bin", "its SHA-1 is", &sum(&data())]);
+    }
+    let run = with(&sum(&data()).to_uppercase()).run(&quantize(&[]));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("warning: checksums of external data are not verified"), "{}", run.stderr);
 }
 
 #[test]

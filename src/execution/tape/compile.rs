@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::fusion::{Fusion, NormChain};
 use super::moves::Move;
 use super::plan::{Draft, DraftStep, Place};
+use super::shared::SharedValue;
 use super::{Request, Tape};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, known_shape};
@@ -50,7 +51,7 @@ pub(super) struct Compiler<'a> {
 }
 
 /// Compiles what `request` needs of `graph`, whose shapes must all be known.
-pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
+pub(super) fn compile(graph: &Graph, request: &Request<'_>) -> Result<(Tape, Vec<SharedValue>)> {
     let needed = needed_nodes(graph, &request.wanted());
     let fusion = Fusion::find(graph, &needed, request);
     let mut compiler = Compiler { graph, request, entries: HashMap::new(), draft: Draft::default(), fusion, refusals: Vec::new() };
@@ -133,9 +134,11 @@ impl Compiler<'_> {
         }
         let name = &self.graph.value(value).name;
         let tensor = self.graph.constant(value).ok_or_else(|| format!("`{name}` cannot be computed"))?;
-        let elements = tensor.to_f32().ok_or_else(|| format!("`{name}` has element type {}", tensor.data_type()))?;
+        if matches!(tensor, TensorData::Opaque(_)) {
+            return Err(format!("`{name}` has element type {}", tensor.data_type()));
+        }
         let layout = Layout::parameter(tensor.shape());
-        let place = Place::Shared(self.draft.add_shared(in_memory_order(&elements, &layout)));
+        let place = Place::Shared(self.draft.add_shared(SharedValue::Constant(tensor.clone(), layout.clone())));
         let needs_gradient = self.request.parameters.contains(&value);
         if needs_gradient {
             self.draft.parameters.insert(value, (place, layout.clone()));
@@ -227,9 +230,8 @@ impl Compiler<'_> {
         match implementation {
             Implementation::Constant(tensors) => {
                 for ((value, layout), tensor) in outputs.zip(tensors) {
-                    let elements = constant_elements(&tensor, layout)?;
-                    let place = Place::Shared(self.draft.add_shared(elements));
                     let layout = Layout::parameter(&layout.shape);
+                    let place = Place::Shared(self.draft.add_shared(SharedValue::Constant(tensor, layout.clone())));
                     self.entries.insert(*value, Entry { place, layout, needs_gradient: false });
                 }
             }
@@ -303,18 +305,4 @@ fn fake_quantization(operator: &QuantizeLinear, call: &Call, request: &Request<'
     }
     let kernel = FakeQuantization::new(&x.layout, axis, (range.0 as f32, range.1 as f32), scale.layout.len(), request.isa);
     Ok(Implementation::Compute(Box::new(kernel)))
-}
-
-fn constant_elements(tensor: &TensorData, layout: &Layout) -> Result<Vec<f32>, Refusal> {
-    let elements = tensor.to_f32().ok_or("its result has no numbers")?;
-    Ok(in_memory_order(&elements, &Layout::parameter(&layout.shape)))
-}
-
-/// Row-major elements in the order of `layout`.
-pub fn in_memory_order(elements: &[f32], layout: &Layout) -> Vec<f32> {
-    let mut memory = vec![0.0; elements.len()];
-    for (element, offset) in elements.iter().zip(layout.offsets()) {
-        memory[offset] = *element;
-    }
-    memory
 }

@@ -8,6 +8,7 @@ mod compile;
 mod fusion;
 mod memory;
 mod moves;
+mod order;
 mod plan;
 mod shared;
 mod slots;
@@ -22,13 +23,14 @@ use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::ops::operator::{BackwardCall, Gradient, Kernel, Layout};
 
-pub use compile::{in_memory_order, needed_nodes};
+pub use compile::needed_nodes;
 #[cfg(feature = "candle")]
 pub(super) use fusion::{Fusion, NormChain};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
 #[cfg(feature = "candle")]
 pub(super) use moves::Move;
+pub use order::in_memory_order;
 pub use statistics::ChannelSums;
 
 /// What a tape is compiled for.
@@ -127,8 +129,8 @@ impl Tape {
     /// # Errors
     /// Every node that cannot be computed, all at once; or too little memory for one sample.
     pub fn compile(graph: &Graph, request: &Request<'_>) -> Result<Tape> {
-        let mut tape = compile::compile(graph, request)?;
-        tape.share();
+        let (mut tape, values) = compile::compile(graph, request)?;
+        tape.share(values)?;
         crate::memory::require(tape.lane_bytes(), "the activations of one sample")?;
         let first = tape.new_workspace();
         tape.put_workspace(first);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use super::shared::SharedValue;
 use super::slots::{Lifetime, Slots};
 use super::{Backward, GradientPlace, Reference, Request, Step, Tape, TapeInput};
 use crate::error::Result;
@@ -36,7 +37,7 @@ pub(super) struct Draft {
     pub inputs: Vec<(usize, Layout)>,
     pub parameters: HashMap<ValueId, (Place, Layout)>,
     lane_values: Vec<LaneValue>,
-    shared: Vec<Vec<f32>>,
+    shared: Vec<SharedValue>,
     steps: Vec<(DraftStep, usize)>,
     shared_steps: Vec<(DraftStep, usize)>,
 }
@@ -47,14 +48,14 @@ impl Draft {
         self.lane_values.len() - 1
     }
 
-    pub fn add_shared(&mut self, elements: Vec<f32>) -> usize {
-        self.shared.push(elements);
+    pub fn add_shared(&mut self, value: SharedValue) -> usize {
+        self.shared.push(value);
         self.shared.len() - 1
     }
 
     pub fn add_step(&mut self, step: DraftStep, len: usize, shared: bool) -> Place {
         if shared {
-            let output = self.add_shared(vec![0.0; len]);
+            let output = self.add_shared(SharedValue::Computed { len, step: self.shared_steps.len() });
             self.shared_steps.push((step, output));
             return Place::Shared(output);
         }
@@ -63,7 +64,7 @@ impl Draft {
         Place::Lane(output)
     }
 
-    pub fn finish(self, request: &Request<'_>, readable: HashMap<ValueId, (Place, Layout)>) -> Result<Tape> {
+    pub fn finish(self, request: &Request<'_>, readable: HashMap<ValueId, (Place, Layout)>) -> Result<(Tape, Vec<SharedValue>)> {
         let seeds: Vec<usize> = request.seeds.iter().filter_map(|value| lane_of(readable.get(value)?.0)).collect();
         let targets: Vec<usize> = request.targets.iter().filter_map(|value| lane_of(readable.get(value)?.0)).collect();
         let flow = Flow::trace(&self, &seeds);
@@ -115,10 +116,10 @@ impl Draft {
         let shared_steps = shared_steps.collect();
         let mut shared_with_gradient = flow.shared;
         shared_with_gradient.sort_unstable();
-        Ok(Tape {
+        let tape = Tape {
             steps,
             shared_steps,
-            shared: self.shared,
+            shared: self.shared.iter().map(|_| Vec::new()).collect(),
             shared_with_gradient,
             workspaces: Mutex::default(),
             kept_slots: slots.kept,
@@ -128,7 +129,8 @@ impl Draft {
             parameters,
             scratch,
             seed_values: request.seeds.to_vec(),
-        })
+        };
+        Ok((tape, self.shared))
     }
 }
 

@@ -1,153 +1,16 @@
 //! Numbers at rest: typed tensors as they stand in a file.
 
+mod data_type;
+mod shared;
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use half::{bf16, f16};
-use ndarray::{ArcArray, ArrayD, IxDyn};
 
-/// Element type of a value, with ONNX's code in [`DataType::code`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DataType {
-    F32,
-    F64,
-    F16,
-    BF16,
-    I4,
-    U4,
-    I8,
-    U8,
-    I16,
-    U16,
-    I32,
-    U32,
-    I64,
-    U64,
-    Bool,
-    /// Any other ONNX element type, by its code: carried, never computed.
-    Other(i32),
-}
-
-const CODES: [(DataType, i32); 15] = [
-    (DataType::F32, 1),
-    (DataType::U8, 2),
-    (DataType::I8, 3),
-    (DataType::U16, 4),
-    (DataType::I16, 5),
-    (DataType::I32, 6),
-    (DataType::I64, 7),
-    (DataType::Bool, 9),
-    (DataType::F16, 10),
-    (DataType::F64, 11),
-    (DataType::U32, 12),
-    (DataType::U64, 13),
-    (DataType::BF16, 16),
-    (DataType::U4, 21),
-    (DataType::I4, 22),
-];
-
-/// Types that are carried, by their names in ONNX.
-const NAMES: [(i32, &str); 9] = [
-    (8, "string"),
-    (14, "complex64"),
-    (15, "complex128"),
-    (17, "float8e4m3fn"),
-    (18, "float8e4m3fnuz"),
-    (19, "float8e5m2"),
-    (20, "float8e5m2fnuz"),
-    (23, "float4e2m1"),
-    (24, "float8e8m0"),
-];
-
-impl DataType {
-    /// ONNX `TensorProto.DataType` code.
-    pub fn code(self) -> i32 {
-        match self {
-            DataType::Other(code) => code,
-            known => CODES.iter().find(|(t, _)| *t == known).map_or(0, |(_, code)| *code),
-        }
-    }
-
-    /// The type with ONNX's `code`.
-    pub fn from_code(code: i32) -> Self {
-        CODES.iter().find(|(_, c)| *c == code).map_or(DataType::Other(code), |(t, _)| *t)
-    }
-
-    pub fn is_float(self) -> bool {
-        matches!(self, DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16)
-    }
-
-    /// Bits that one element takes in a file, where the type is one that we compute with.
-    pub fn bits(self) -> Option<usize> {
-        Some(match self {
-            DataType::I4 | DataType::U4 => 4,
-            DataType::I8 | DataType::U8 | DataType::Bool => 8,
-            DataType::F16 | DataType::BF16 | DataType::I16 | DataType::U16 => 16,
-            DataType::F32 | DataType::I32 | DataType::U32 => 32,
-            DataType::F64 | DataType::I64 | DataType::U64 => 64,
-            DataType::Other(_) => return None,
-        })
-    }
-
-    /// Smallest and largest integer of the type, for integer types of up to 32 bits.
-    pub fn integer_range(self) -> Option<(f64, f64)> {
-        Some(match self {
-            DataType::I4 => (-8.0, 7.0),
-            DataType::U4 => (0.0, 15.0),
-            DataType::I8 => (-128.0, 127.0),
-            DataType::U8 => (0.0, 255.0),
-            DataType::I16 => (-32768.0, 32767.0),
-            DataType::U16 => (0.0, 65535.0),
-            DataType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
-            DataType::U32 => (0.0, f64::from(u32::MAX)),
-            _ => return None,
-        })
-    }
-}
-
-impl std::fmt::Display for DataType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DataType::Other(code) => match NAMES.iter().find(|(other, _)| other == code) {
-                Some((_, name)) => write!(f, "{name}"),
-                None => write!(f, "type{code}"),
-            },
-            known => write!(f, "{}", format!("{known:?}").to_lowercase()),
-        }
-    }
-}
-
-/// A signed integer of 4 bits. It has a byte to itself in memory and half of one in a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct I4(i8);
-
-/// An unsigned integer of 4 bits, stored as [`I4`] is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct U4(u8);
-
-impl I4 {
-    /// The number whose two's complement is the low half of `byte`.
-    pub fn from_low_bits(byte: u8) -> Self {
-        I4((byte << 4) as i8 >> 4)
-    }
-
-    /// The two's complement, in the low half of a byte.
-    pub fn low_bits(self) -> u8 {
-        self.0 as u8 & 15
-    }
-}
-
-impl U4 {
-    /// The number in the low half of `byte`.
-    pub fn from_low_bits(byte: u8) -> Self {
-        U4(byte & 15)
-    }
-
-    /// The number, in the low half of a byte.
-    pub fn low_bits(self) -> u8 {
-        self.0
-    }
-}
-
-/// A tensor whose elements share storage between clones.
-pub type Shared<T> = ArcArray<T, IxDyn>;
+pub use data_type::{DataType, I4, U4};
+pub use shared::{Shared, Source, check_sources};
 
 /// A tensor of an element type that zeroq does not compute with, kept as the bytes of its ONNX message.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,7 +67,7 @@ macro_rules! with_elements {
 }
 
 /// An element type and how it goes to and from `f64` (integers saturate and round half to even).
-pub trait Element: Copy + Default + Send + Sync + 'static {
+pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
     const DATA_TYPE: DataType;
     fn to_f64(self) -> f64;
     fn from_f64(value: f64) -> Self;
@@ -227,8 +90,8 @@ elements! {
     f64, F64, |x| x, |v| v;
     f16, F16, f16::to_f64, f16::from_f64;
     bf16, BF16, bf16::to_f64, bf16::from_f64;
-    I4, I4, |x: I4| f64::from(x.0), |v: f64| I4((v.round_ties_even() as i8).clamp(-8, 7));
-    U4, U4, |x: U4| f64::from(x.0), |v: f64| U4((v.round_ties_even() as u8).min(15));
+    I4, I4, |x: I4| f64::from(x.value()), |v: f64| I4::from_low_bits((v.round_ties_even() as i8).clamp(-8, 7) as u8);
+    U4, U4, |x: U4| f64::from(x.low_bits()), |v: f64| U4::from_low_bits((v.round_ties_even() as u8).min(15));
     i8, I8, |x| x as f64, |v: f64| v.round_ties_even() as i8;
     u8, U8, |x| x as f64, |v: f64| v.round_ties_even() as u8;
     i16, I16, |x| x as f64, |v: f64| v.round_ties_even() as i16;
@@ -247,10 +110,12 @@ impl TensorData {
     /// Where the element count does not fit the shape: callers check sizes from files first.
     pub fn new<T: Element>(shape: &[usize], elements: Vec<T>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), elements.len(), "elements do not fill {shape:?}");
-        match ArrayD::from_shape_vec(IxDyn(shape), elements) {
-            Ok(array) => T::wrap(array.into_shared()),
-            Err(error) => panic!("{error}"),
-        }
+        T::wrap(Shared::new(shape, elements))
+    }
+
+    /// A tensor of `shape` whose elements lie in `source` until they are read.
+    pub fn elsewhere<T: Element>(shape: &[usize], source: Arc<dyn Source<T>>) -> Self {
+        T::wrap(Shared::elsewhere(shape, source))
     }
 
     pub fn scalar<T: Element>(value: T) -> Self {
@@ -284,23 +149,37 @@ impl TensorData {
 
     /// The elements as `f64`, row-major; `None` for opaque types.
     pub fn to_f64(&self) -> Option<Vec<f64>> {
-        with_elements!(self, a => Some(a.iter().map(|x| x.to_f64()).collect()), _o => None)
+        with_elements!(self, a => Some(a.elements().iter().map(|x| x.to_f64()).collect()), _o => None)
     }
 
     /// The elements as `f32`, row-major; `None` for opaque types.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
+        self.as_f32().map(Cow::into_owned)
+    }
+
+    /// As [`TensorData::to_f32`], without a copy where there are such elements in memory.
+    pub fn as_f32(&self) -> Option<Cow<'_, [f32]>> {
         match self {
-            TensorData::F32(a) => Some(a.iter().copied().collect()),
-            other => Some(other.to_f64()?.into_iter().map(|x| x as f32).collect()),
+            TensorData::F32(a) => Some(a.elements()),
+            other => with_elements!(other, a => Some(a.elements().iter().map(|x| x.to_f64() as f32).collect()), _o => None),
         }
     }
 
     /// The elements as integers, row-major; `None` unless the type is an integer type.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
         match self {
-            TensorData::I64(a) => Some(a.iter().copied().collect()),
-            TensorData::U64(a) => Some(a.iter().map(|x| i64::try_from(*x).unwrap_or(i64::MAX)).collect()),
+            TensorData::I64(a) => Some(a.elements().into_owned()),
+            TensorData::U64(a) => Some(a.elements().iter().map(|x| i64::try_from(*x).unwrap_or(i64::MAX)).collect()),
             other if other.data_type().integer_range().is_some() => Some(other.to_f64()?.into_iter().map(|x| x as i64).collect()),
+            _ => None,
+        }
+    }
+
+    /// `map` of each element, as `f32`, and its row-major index; `None` for opaque types. Where the elements are not in memory,
+    /// those of the result are not either.
+    pub fn map_f32<T: Element>(&self, map: impl Fn(usize, f32) -> T + Send + Sync + 'static) -> Option<TensorData> {
+        match self.cast(DataType::F32)? {
+            TensorData::F32(a) => Some(T::wrap(a.map(map))),
             _ => None,
         }
     }
@@ -311,8 +190,14 @@ impl TensorData {
         if to == self.data_type() {
             return Some(self.clone());
         }
+        if to == DataType::F32 {
+            return with_elements!(self, a => Some(TensorData::F32(a.map(|_, x| x.to_f64() as f32))), _o => None);
+        }
         if let (TensorData::I64(a), DataType::I32) = (self, to) {
-            return Some(TensorData::new(self.shape(), a.iter().map(|x| (*x).clamp(i32::MIN.into(), i32::MAX.into()) as i32).collect()));
+            return Some(TensorData::new(
+                self.shape(),
+                a.elements().iter().map(|x| (*x).clamp(i32::MIN.into(), i32::MAX.into()) as i32).collect(),
+            ));
         }
         let truncates = self.data_type().is_float() && !to.is_float() && to != DataType::Bool;
         let values = self.to_f64()?.into_iter().map(|x| if truncates { x.trunc() } else { x }).collect();
@@ -348,7 +233,7 @@ impl TensorData {
     /// The same elements in row-major order under another shape; `None` where the counts differ or the type is opaque.
     pub fn reshape(&self, shape: &[usize]) -> Option<TensorData> {
         fn build<T: Element>(a: &Shared<T>, shape: &[usize]) -> TensorData {
-            TensorData::new(shape, a.iter().copied().collect())
+            T::wrap(a.reshape(shape))
         }
         if self.len() != shape.iter().product::<usize>() {
             return None;
@@ -360,15 +245,6 @@ impl TensorData {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_their_own_inverse() {
-        for (data_type, code) in CODES {
-            assert_eq!(DataType::from_code(code), data_type);
-            assert_eq!(data_type.code(), code);
-        }
-        assert_eq!(DataType::from_code(8), DataType::Other(8));
-    }
 
     #[test]
     fn casting_follows_onnx() {
