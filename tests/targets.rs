@@ -103,14 +103,21 @@ fn openvino_runs_the_file_for_onnx_runtime_on_integers() {
 #[test]
 fn autotune_reports_what_it_measured_and_what_it_chose() {
     let folder = TempDir::new().unwrap();
-    let output = folder.path().join("q.onnx");
+    let (output, page) = (folder.path().join("q.onnx"), folder.path().join("page.html"));
     let mut command = Command::cargo_bin("zeroq").unwrap();
-    command.arg("quantize").arg(model(MOBILENET)).arg("-o").arg(&output).args(["--autotune", "--json", "--threads", "1"]);
+    command.arg("quantize").arg(model(MOBILENET)).arg("-o").arg(&output).arg("--report").arg(&page);
+    command.args(["--autotune", "--json", "--threads", "1"]);
     let done = command.args(["-n", "32", "--steps", "50", "--distill-steps", "50", "--input-range", "signed"]).assert().success();
     let report: Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
     let trials = report["autotune"].as_array().unwrap();
     assert!(!trials.is_empty() && trials.len() <= 18, "{report}");
-    assert!(trials.iter().all(|trial| trial["ratio"].as_f64() > Some(0.0) && trial["noise"].as_f64() >= Some(0.0)), "{trials:?}");
+    let within = |ratio: &Value| {
+        let (low, high) = (&ratio["interval"][0], &ratio["interval"][1]);
+        ratio["interval"].is_null() || low.as_f64() <= ratio["median"].as_f64() && ratio["median"].as_f64() <= high.as_f64()
+    };
+    assert!(trials.iter().all(|trial| trial["ratio"]["median"].as_f64() > Some(0.0) && within(&trial["ratio"])), "{trials:?}");
+    let shown = std::fs::read_to_string(&page).unwrap();
+    assert!(shown.contains("What was timed in ONNX Runtime") && !shown.contains("median"), "{shown}");
     let messages = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
     assert!(messages.contains("--autotune chose ") && messages.contains("other bytes"), "{messages}");
     let written = load(&output, &onnx::Limits::default()).unwrap();
