@@ -19,7 +19,7 @@ use crate::evaluation::{
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::onnx::{self, Encoded, Model, Placement};
-use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, macs, simplify, single_sample, widen_float16};
+use crate::passes::{assumed_shapes, bind_shapes, infer_shapes, simplify, single_sample, widen_float16};
 use crate::pipeline::{self, Budget, Quantized, Wishes};
 use crate::progress::Progress;
 use crate::quantization::{KernelForecast, targets};
@@ -253,7 +253,7 @@ pub fn synthesize_for(
         seed: request.seed,
         input_range: request.input_range.clone(),
         execution: request.execution,
-        ..Budget::of(macs(&single_sample(&graph)?)).synthesis(wishes, &request.method)
+        ..Budget::of(&single_sample(&graph)?).synthesis(wishes, &request.method)
     };
     let sibling = sibling(request.stats_from.as_deref(), &graph, &request.limits, progress)?;
     let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);

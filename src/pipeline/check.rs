@@ -8,6 +8,9 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::progress::Progress;
 use crate::quantization::Assignment;
 
+/// Raised layers that are told of, each on a line.
+const TOLD: usize = 32;
+
 /// Tries `assignment`; as long as the check fails and its budget lasts, the layers that make most of the noise get more
 /// precision. Only our own executor has a say in what reaches the file.
 ///
@@ -28,8 +31,11 @@ pub(super) fn hold(
         if raised.is_empty() {
             break;
         }
-        for Raise { nodes, from, to, reason } in &raised {
+        for Raise { nodes, from, to, reason } in raised.iter().take(TOLD) {
             progress.note(&format!("self-check: `{}` from {from} to {to}: {reason}", nodes.join("`, `")));
+        }
+        if raised.len() > TOLD {
+            progress.note(&format!("self-check: likewise for {} more; --report names them all", raised.len() - TOLD));
         }
         let next = Trial::new(prepared, assignment, config, progress)?;
         let Some(found) = report(prepared, &next, config, progress)? else { break };

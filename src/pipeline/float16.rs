@@ -7,7 +7,7 @@ use crate::calibration::{CalibrationSet, magnitudes};
 use crate::emit::{round_to_float16, to_float16};
 use crate::error::Result;
 use crate::onnx::Model;
-use crate::passes::{macs, prepare, simplify, single_sample};
+use crate::passes::{prepare, simplify, single_sample};
 use crate::progress::Progress;
 use crate::synthesis::input::Input;
 use crate::synthesis::{ASSUMED, DEAD_LEAVES, GAUSSIAN};
@@ -31,7 +31,7 @@ pub fn convert_to_float16(
 ) -> Result<Quantized> {
     let mut graph = model.graph.clone();
     simplify(&mut graph)?;
-    let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(macs(&single_sample(&graph)?)) };
+    let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(&single_sample(&graph)?) };
     let (set, inputs) = samples(&graph, given, &budget, model, config, progress)?;
     check_runs(&graph, &set, config)?;
     let assessment = assess_or_note(&graph, &set, config, progress);

@@ -11,6 +11,7 @@ mod provenance;
 mod raise;
 mod samples;
 mod survey;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod trial;

@@ -7,7 +7,7 @@ use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equaliz
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::passes::{macs, prepare, simplify, single_sample, upgrade_opset};
+use crate::passes::{prepare, simplify, single_sample, upgrade_opset};
 use crate::progress::Progress;
 use crate::quantization::Width;
 use crate::synthesis::Assessment;
@@ -47,7 +47,7 @@ impl Prepared {
         if writes_new_types(config) {
             raise_opset(&mut teacher, model.opset, config, progress)?;
         }
-        let budget = Budget::of(macs(&single_sample(&teacher)?)).for_size_of(&teacher);
+        let budget = Budget::of(&single_sample(&teacher)?);
         let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
         let is_given = given.is_some();
         let (samples, inputs) = samples(&teacher, given, &budget, model, config, progress)?;

@@ -2,26 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::suspects::{Part, Suspect, suspects};
 use super::{Config, Prepared, Trial};
 use crate::error::Result;
-use crate::evaluation::{Check, Raise, Reference};
+use crate::evaluation::{Check, Raise};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
 use crate::progress::Progress;
 use crate::quantization::{Assignment, Layer, LayerWidths, Objective, Placement, QuantPlan, Width};
-
-/// What can be quantized or not by itself.
-enum Part {
-    Weights(Layer),
-    /// Values with common parameters.
-    Group(usize),
-}
-
-/// A part, and the noise that it makes in the outputs with nothing else quantized.
-struct Suspect {
-    part: Part,
-    noise: f64,
-}
 
 /// Part of the noise that may stay where the outputs miss something else than their SQNR.
 const HALF: f64 = 0.5;
@@ -66,29 +54,6 @@ pub(super) fn raise(
 /// Whether layers may be raised to float.
 pub(super) fn may_float(config: &Config) -> bool {
     config.objective != Objective::Integer && config.target.placement != Placement::AllValues
-}
-
-/// The parts of a trial, the noisiest first.
-fn suspects(prepared: &Prepared, trial: &Trial, config: &Config, progress: &dyn Progress) -> Result<Vec<Suspect>> {
-    let Trial { plan, ranges, .. } = trial;
-    let samples = prepared.unseen.as_ref().unwrap_or(&prepared.set);
-    let reference = Reference::new(&prepared.teacher, samples, config.execution)?;
-    let weights = plan.layers(&prepared.teacher).into_iter().map(Part::Weights);
-    let parts: Vec<Part> = weights.chain((0..plan.groups.len()).map(Part::Group)).collect();
-    let mut suspects = Vec::with_capacity(parts.len());
-    progress.begin("find noise", parts.len());
-    for part in parts {
-        let alone = match &part {
-            Part::Weights(layer) => plan.only_weights(layer),
-            Part::Group(group) => plan.only_group(*group),
-        };
-        suspects.push(Suspect { noise: reference.noise(&alone, ranges)?, part });
-        progress.step("");
-        progress.check()?;
-    }
-    progress.end();
-    suspects.sort_by(|a, b| b.noise.total_cmp(&a.noise));
-    Ok(suspects)
 }
 
 /// One part's way up.

@@ -1,5 +1,7 @@
 //! Parts of a plan.
 
+use std::collections::{HashMap, HashSet};
+
 use super::plan::{ActivationPoint, QuantPlan};
 use crate::graph::{Graph, NodeId, ValueId};
 
@@ -16,10 +18,12 @@ impl QuantPlan {
     /// The layers with quantized weights, in the order of execution.
     pub fn layers(&self, graph: &Graph) -> Vec<Layer> {
         let mut layers: Vec<Layer> = Vec::new();
+        let mut places: HashMap<ValueId, usize> = HashMap::new();
         for point in &self.weights {
-            match layers.iter_mut().find(|layer| layer.weights == point.value) {
-                Some(layer) => layer.products.push(point.node),
+            match places.get(&point.value) {
+                Some(place) => layers[*place].products.push(point.node),
                 None => {
+                    places.insert(point.value, layers.len());
                     let elements = graph.constant(point.value).map_or(0, |tensor| tensor.len() as u64);
                     layers.push(Layer { products: vec![point.node], weights: point.value, elements });
                 }
@@ -40,14 +44,17 @@ impl QuantPlan {
 
     /// Of this plan, the weights of `layer`, nothing else.
     pub fn only_weights(&self, layer: &Layer) -> QuantPlan {
-        let weights = self.weights.iter().filter(|point| point.value == layer.weights).cloned().collect();
-        QuantPlan { activations: Vec::new(), weights, ..self.clone() }
+        self.only(&[layer.weights], &[])
     }
 
-    /// Of this plan, the values of one group, nothing else.
-    pub fn only_group(&self, group: usize) -> QuantPlan {
-        let activations = self.activations.iter().filter(|point| point.group == group).cloned().collect();
-        QuantPlan { activations, weights: Vec::new(), ..self.clone() }
+    /// Of this plan, these weights and the values of these groups, nothing else.
+    pub fn only(&self, weights: &[ValueId], groups: &[usize]) -> QuantPlan {
+        let (weights, groups): (HashSet<&ValueId>, HashSet<&usize>) = (weights.iter().collect(), groups.iter().collect());
+        QuantPlan {
+            activations: self.activations.iter().filter(|point| groups.contains(&point.group)).cloned().collect(),
+            weights: self.weights.iter().filter(|point| weights.contains(&point.value)).cloned().collect(),
+            ..self.clone()
+        }
     }
 }
 
@@ -73,7 +80,7 @@ mod tests {
         let only = plan.only_layer(&graph, &layers[1]);
         assert_eq!(only.activations[0].readers.as_deref(), Some(&[(layers[1].products[0], 0)][..]));
         assert!(values(&plan.only_weights(&layers[1])).is_empty());
-        let only = plan.only_group(plan.activations[1].group);
+        let only = plan.only(&[], &[plan.activations[1].group]);
         assert_eq!((values(&only), only.weights.len()), (vec![name(plan.activations[1].value)], 0));
     }
 }
