@@ -40,6 +40,15 @@ pub struct Silent;
 
 impl Progress for Silent {}
 
+/// Lines of one kind that a person is told of.
+const TOLD: usize = 32;
+
+/// The first of `lines`, and how many more there are; a report has them all.
+pub fn abridged(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
+    let more = lines.len().saturating_sub(TOLD);
+    lines.take(TOLD).chain((more > 0).then(|| format!("likewise for {more} more; --report names them all")))
+}
+
 static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
 /// Asks every running stage to stop at its next step.
@@ -50,4 +59,24 @@ pub fn request_interrupt() {
 /// True once [`request_interrupt`] was called.
 pub fn interrupt_requested() -> bool {
     INTERRUPT.load(Ordering::SeqCst)
+}
+
+/// For work that nobody listens to.
+///
+/// # Errors
+/// [`Error::Interrupted`] once [`request_interrupt`] was called.
+pub fn check_interrupt() -> Result<()> {
+    if interrupt_requested() { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lines_end_with_their_number() {
+        let lines = |count: usize| abridged((0..count).map(|line| line.to_string())).collect::<Vec<_>>();
+        assert_eq!(lines(TOLD).last().map(String::as_str), Some("31"));
+        assert_eq!(lines(TOLD + 5)[TOLD..], ["likewise for 5 more; --report names them all"]);
+    }
 }

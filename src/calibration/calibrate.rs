@@ -1,5 +1,7 @@
 //! Ranges of the planned values over a set.
 
+use rayon::prelude::*;
+
 use super::histogram::Histogram;
 use super::observer::Observer;
 use super::set::CalibrationSet;
@@ -75,7 +77,6 @@ pub fn histograms(
     let mut broken: Option<usize> = None;
     progress.begin("calibrate", set.len());
     observe(graph, values, set, config, &mut |_, elements| {
-        use rayon::prelude::*;
         histograms.par_iter_mut().zip(elements).for_each(|(histogram, elements)| histogram.add(elements));
         if let Some(index) = elements.iter().position(|elements| elements.iter().any(|x| !x.is_finite())) {
             broken.get_or_insert(index);
@@ -103,7 +104,7 @@ pub fn choose_ranges(
     observer: &dyn Observer,
     input_range: Option<(f32, f32)>,
 ) -> Ranges {
-    let params = plan.groups.iter().zip(histograms).map(|(group, histogram)| {
+    let params = plan.groups.par_iter().zip(histograms).map(|(group, histogram)| {
         let levels = group.data_type.integer_range().map_or(255.0, |(low, high)| high - low);
         let (mut low, mut high) = observer.range(histogram, levels, group.negative_weight);
         if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {

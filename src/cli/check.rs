@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::arguments::{Flag, count_parser, number_parser};
 use super::text::{escape_name, plural};
-use crate::evaluation::{Check, LayerCheck, Thresholds};
+use crate::evaluation::{Check, LayerCheck, Raise, Thresholds};
 use crate::pipeline::Checking;
+use crate::progress::abridged;
 
 /// SQNR in decibels that every output must have.
 const SQNR: f64 = 10.0;
@@ -61,10 +62,11 @@ pub fn describe_check(check: &Check) -> String {
     for missed in &check.missed {
         text += &format!("  {}\n", escape_name(missed));
     }
-    for raise in &check.raised {
+    let told = |raise: &Raise| {
         let nodes = raise.nodes.iter().map(|node| format!("`{}`", escape_name(node))).collect::<Vec<_>>().join(", ");
-        text += &format!("  raised: {nodes} from {} to {}: {}\n", raise.from, raise.to, escape_name(&raise.reason));
-    }
+        format!("{nodes} from {} to {}: {}", raise.from, raise.to, escape_name(&raise.reason))
+    };
+    abridged(check.raised.iter().map(told)).for_each(|line| text += &format!("  raised: {line}\n"));
     let mut worst: Vec<&LayerCheck> = check.layers.iter().collect();
     worst.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
     let told = worst.iter().take(TOLD).map(|layer| format!("`{}` {:.1} dB", escape_name(&layer.node), layer.sqnr_db));

@@ -5,6 +5,7 @@ use super::mixed::describe_mixed;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
 use crate::evaluation::{Comparison, QuantizeReport};
+use crate::progress::abridged;
 
 /// All that there is to say of a quantization.
 pub fn describe_report(report: &QuantizeReport) -> String {
@@ -15,9 +16,11 @@ pub fn describe_report(report: &QuantizeReport) -> String {
     if kernels.integer + kernels.float > 0 {
         text += &format!("kernels: {} integer, {} float\n", kernels.integer, kernels.float);
     }
-    for kernel in &kernels.float_nodes {
-        text += &format!("  float: {} `{}`: {}\n", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason));
-    }
+    let told = kernels
+        .float_nodes
+        .iter()
+        .map(|kernel| format!("{} `{}`: {}", kernel.operator, escape_name(&kernel.node), escape_name(&kernel.reason)));
+    abridged(told).for_each(|line| text += &format!("  float: {line}\n"));
     text += &report.mixed.as_ref().map(describe_mixed).unwrap_or_default();
     text += &describe_assessment(&report.assessment);
     if let Some(tuning) = &report.distillation {

@@ -7,7 +7,6 @@ use ndarray::{ArrayD, IxDyn};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::progress::interrupt_requested;
 
 /// A model to be run, as a file and as a graph.
 #[derive(Clone, Copy)]
@@ -54,12 +53,6 @@ pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<Array
     }
     let build = |(shape, elements): (Vec<usize>, Vec<f32>)| ArrayD::from_shape_vec(IxDyn(&[&[count], shape.as_slice()].concat()), elements);
     shapes.into_iter().zip(stacked).map(|pair| build(pair).map_err(|error| fail(error.to_string()))).collect()
-}
-
-/// # Errors
-/// [`Error::Interrupted`] once the work should stop.
-pub(super) fn check_interrupt() -> Result<()> {
-    if interrupt_requested() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// Runs foreign code that may panic.

@@ -13,9 +13,10 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType};
 
-use super::engine::{Engine, Output, Subject, check_interrupt, guard, stack};
+use super::engine::{Engine, Output, Subject, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
+use crate::progress::check_interrupt;
 use crate::tensor::Element;
 
 const NAME: &str = "ONNX Runtime";

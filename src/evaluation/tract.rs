@@ -8,9 +8,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::tract_core::tract_data::knobs;
 
-use super::engine::{Engine, Output, Subject, check_interrupt, guard, stack};
+use super::engine::{Engine, Output, Subject, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
+use crate::progress::check_interrupt;
 
 const NAME: &str = "tract 0.23";
 

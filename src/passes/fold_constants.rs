@@ -6,6 +6,7 @@ use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
 use crate::kernels::Isa;
 use crate::ops::operator::{FILL, Fact, Facts, Implementation, Layout, Operand, Site};
 use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear, SoftRound};
+use crate::progress::check_interrupt;
 use crate::tensor::{DataType, Element, Shared, TensorData};
 use crate::with_elements;
 
@@ -19,7 +20,7 @@ const EXACT: f64 = 16_777_216.0;
 /// since its constant may yet be tuned.
 ///
 /// # Errors
-/// If a node refuses the inputs that it has.
+/// If a node refuses the inputs that it has, or the work should stop.
 pub fn fold_constants(graph: &mut Graph) -> Result<()> {
     fold(graph, false)
 }
@@ -27,7 +28,7 @@ pub fn fold_constants(graph: &mut Graph) -> Result<()> {
 /// As [`fold_constants`], and every QuantizeLinear of a constant becomes integers: this is how weights are sealed.
 ///
 /// # Errors
-/// If a node refuses the inputs that it has.
+/// If a node refuses the inputs that it has, or the work should stop.
 pub fn seal_constants(graph: &mut Graph) -> Result<()> {
     fold(graph, true)
 }
@@ -36,6 +37,7 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     let mut sizes = Sizes::default();
     for id in nodes {
+        check_interrupt()?;
         settle_cast(graph, id);
         sizes.settle_reshape(graph, id);
         let node = graph.node(id).clone();

@@ -5,11 +5,8 @@ use super::{Checking, Config, Prepared, Trial};
 use crate::error::{Error, Result};
 use crate::evaluation::{Check, Comparison, LayerCheck, Raise, Reference, examine};
 use crate::graph::{Graph, NodeId, ValueId};
-use crate::progress::Progress;
+use crate::progress::{Progress, abridged};
 use crate::quantization::Assignment;
-
-/// Raised layers that are told of, each on a line.
-const TOLD: usize = 32;
 
 /// Tries `assignment`; as long as the check fails and its budget lasts, the layers that make most of the noise get more
 /// precision. Only our own executor has a say in what reaches the file.
@@ -31,12 +28,8 @@ pub(super) fn hold(
         if raised.is_empty() {
             break;
         }
-        for Raise { nodes, from, to, reason } in raised.iter().take(TOLD) {
-            progress.note(&format!("self-check: `{}` from {from} to {to}: {reason}", nodes.join("`, `")));
-        }
-        if raised.len() > TOLD {
-            progress.note(&format!("self-check: likewise for {} more; --report names them all", raised.len() - TOLD));
-        }
+        let told = |Raise { nodes, from, to, reason }: &Raise| format!("`{}` from {from} to {to}: {reason}", nodes.join("`, `"));
+        abridged(raised.iter().map(told)).for_each(|line| progress.note(&format!("self-check: {line}")));
         let next = Trial::new(prepared, assignment, config, progress)?;
         let Some(found) = report(prepared, &next, config, progress)? else { break };
         if !found.passed && found.comparison.least_sqnr() <= check.comparison.least_sqnr() {

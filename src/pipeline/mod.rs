@@ -28,7 +28,7 @@ use crate::evaluation::{self, Check, MixedChoice, Profile, Thresholds};
 use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::progress::Progress;
+use crate::progress::{Progress, abridged};
 use crate::quantization::{Assignment, Format, KernelForecast, Objective, Target, Widths};
 use crate::synthesis::Assessment;
 use crate::synthesis::input::Input;
@@ -246,6 +246,7 @@ fn write(
 fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, progress: &dyn Progress) -> Vec<KernelForecast> {
     let reasons: HashMap<&str, &Option<String>> = planned.iter().map(|kernel| (kernel.node.as_str(), &kernel.reason)).collect();
     let mut kernels = verify(graph, target);
+    let mut slow = Vec::new();
     for kernel in &mut kernels {
         if let (Some(Some(reason)), false) = (reasons.get(kernel.node.as_str()), kernel.integer) {
             kernel.reason = Some(reason.clone());
@@ -253,8 +254,9 @@ fn check_kernels(graph: &Graph, planned: &[KernelForecast], target: &Target, pro
         }
         let reason = kernel.reason.as_deref().unwrap_or("unknown");
         if !kernel.integer && reason != NO_INTEGER_KERNEL && !target.placement.is_at_inputs() {
-            progress.warn(&format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
+            slow.push(format!("{} `{}` will run in float: {reason}", kernel.operator, kernel.node));
         }
     }
+    abridged(slow.into_iter()).for_each(|line| progress.warn(&line));
     kernels
 }
