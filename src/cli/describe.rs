@@ -4,7 +4,7 @@ use super::check::describe_check;
 use super::mixed::describe_mixed;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
-use crate::evaluation::{Comparison, QuantizeReport};
+use crate::evaluation::{Comparison, LeftOut, QuantizeReport};
 use crate::progress::abridged;
 
 /// All that there is to say of a quantization.
@@ -50,6 +50,9 @@ pub fn describe_comparison(comparison: &Comparison) -> String {
             output.cosine,
             output.max_abs_error
         );
+    }
+    for LeftOut { name, reason } in &comparison.left_out {
+        text += &format!("  {}: not compared: {reason}\n", escape_name(name));
     }
     if let Some(accuracy) = &comparison.accuracy {
         text += &format!(

@@ -119,7 +119,14 @@ mod tests {
             cosine: 1.0,
             max_abs_error: 0.0,
         };
-        let comparison = Comparison { engine: "e".into(), engine_reason: String::new(), samples: 5, outputs: vec![output], accuracy: None };
+        let comparison = Comparison {
+            engine: "e".into(),
+            engine_reason: String::new(),
+            samples: 5,
+            outputs: vec![output],
+            left_out: Vec::new(),
+            accuracy: None,
+        };
         let measured = Measured { comparison: &comparison, layers: None, size: 1, latency: None };
         let passed = |limit: f64| baseline.regressions(&measured, limit).iter().map(|verdict| verdict.passed).collect::<Vec<_>>();
         assert_eq!((passed(1.0), passed(0.5), passed(0.1)), (vec![true, true], vec![true, false], vec![false, false]));

@@ -6,10 +6,11 @@ use super::engine::{Engine, Subject};
 use super::metrics::{measure, top1};
 use super::onnx_runtime::{OnnxRuntime, library};
 use super::own::Own;
-use super::report::{Accuracy, Comparison, OutputComparison};
+use super::report::{Accuracy, Comparison, LeftOut, OutputComparison};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::execution::Config;
+use crate::graph::{Dim, Value};
 
 /// What to do when the ONNX Runtime that the environment names fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub struct Options<'a> {
     pub labels: Option<&'a [u32]>,
 }
 
-type Outputs = (String, Vec<ArrayD<f32>>, Vec<ArrayD<f32>>);
+/// The engine, and what each model gave.
+type Outputs = (String, Vec<Option<ArrayD<f32>>>, Vec<Option<ArrayD<f32>>>);
 
 /// Runs both models on `set` in one engine: ONNX Runtime where `ORT_DYLIB_PATH` names it, else tract where it runs both,
 /// else our own executor.
@@ -83,9 +85,9 @@ fn run<'a, E: Engine>(
     set: &CalibrationSet,
 ) -> Result<Outputs> {
     let mut engine = open(reference)?;
-    let (name, expected) = (engine.name().to_string(), engine.run(set)?);
+    let (name, expected) = (engine.name().to_string(), engine.outputs(set)?);
     drop(engine);
-    Ok((name, expected, open(candidate)?.run(set)?))
+    Ok((name, expected, open(candidate)?.outputs(set)?))
 }
 
 fn conclude(
@@ -100,18 +102,39 @@ fn conclude(
     if names.len() != expected.len() || output_names(candidate).len() != actual.len() {
         return Err(Error::Internal(format!("{engine} gave {} outputs where the reference has {}", expected.len(), names.len())));
     }
-    let samples = expected.first().map_or(0, |output| output.shape()[0]);
-    let pairing = pair_outputs(&names, &output_names(candidate))?;
-    let mut compared = Vec::with_capacity(names.len());
-    for ((name, expected), other) in names.iter().zip(&expected).zip(&pairing) {
-        compared.push(compare_output(name, expected, &actual[*other])?);
+    let (mut pairs, mut outputs, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for ((id, expected), other) in reference.graph.outputs.iter().zip(&expected).zip(pair_outputs(&names, &output_names(candidate))?) {
+        let (Value { name, shape, .. }, actual) = (reference.graph.value(*id), &actual[other]);
+        match reason_to_leave_out(shape.as_deref().unwrap_or_default(), expected.as_ref(), actual.as_ref()) {
+            Some(reason) => left_out.push(LeftOut { name: name.clone(), reason: reason.to_string() }),
+            None => pairs.extend(expected.as_ref().zip(actual.as_ref()).map(|(expected, actual)| (name, expected, actual))),
+        }
     }
-    let mut pairs = names.iter().zip(&expected).zip(&pairing).map(|((name, expected), other)| (name, expected, &actual[*other]));
+    for (name, expected, actual) in &pairs {
+        outputs.push(compare_output(name, expected, actual)?);
+    }
+    if let (true, Some(LeftOut { name, reason })) = (outputs.is_empty(), left_out.first()) {
+        return Err(Error::Data(format!("no output can be compared: of `{name}`, {reason}")));
+    }
     let accuracy = labels.map(|labels| {
-        let found = pairs.find_map(|(name, expected, actual)| accuracy(name, expected, actual, labels));
+        let found = pairs.iter().find_map(|(name, expected, actual)| accuracy(name, expected, actual, labels));
         found.ok_or_else(|| Error::Data("no output has a score for each class that the labels name".into()))
     });
-    Ok(Comparison { engine, engine_reason, samples, outputs: compared, accuracy: accuracy.transpose()? })
+    let samples = pairs.first().map_or(0, |(_, expected, _)| expected.shape()[0]);
+    Ok(Comparison { engine, engine_reason, samples, outputs, left_out, accuracy: accuracy.transpose()? })
+}
+
+/// Why two outputs are not compared, `None` standing for one whose shape changes; sizes that are open in `declared` may be other
+/// ones in each model.
+fn reason_to_leave_out(declared: &[Dim], expected: Option<&ArrayD<f32>>, actual: Option<&ArrayD<f32>>) -> Option<&'static str> {
+    let (Some(expected), Some(actual)) = (expected, actual) else { return Some("the shape changes from sample to sample") };
+    if expected.is_empty() || actual.is_empty() {
+        return Some("the samples have no elements");
+    }
+    let mut axes = (1..expected.ndim().min(actual.ndim())).filter(|axis| expected.shape()[*axis] != actual.shape()[*axis]).peekable();
+    let differ = expected.ndim() == actual.ndim() && axes.peek().is_some();
+    let open = |axis: usize| declared.get(axis - 1).is_none_or(|dim| dim.known().is_none());
+    (differ && axes.all(open)).then_some("the shape is another in each model")
 }
 
 fn accuracy(output: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>, labels: &[u32]) -> Option<Accuracy> {
@@ -156,6 +179,17 @@ fn pair_outputs(reference: &[String], candidate: &[String]) -> Result<Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_that_differ_in_shape_are_left_out_where_that_is_their_nature() {
+        let (two, three, none) = (ArrayD::zeros(vec![2, 2]), ArrayD::zeros(vec![2, 3]), ArrayD::zeros(vec![2, 0]));
+        let reason = |declared: &[Dim], expected, actual| reason_to_leave_out(declared, expected, actual).unwrap_or_default();
+        assert_eq!(reason(&[], Some(&two), Some(&two)), "");
+        assert_eq!(reason(&[Dim::Known(2)], Some(&two), Some(&three)), "");
+        assert_eq!(reason(&[Dim::Unknown], Some(&two), Some(&three)), "the shape is another in each model");
+        assert_eq!(reason(&[], Some(&none), Some(&two)), "the samples have no elements");
+        assert_eq!(reason(&[Dim::Known(2)], None, Some(&two)), "the shape changes from sample to sample");
+    }
 
     #[test]
     fn outputs_are_paired_by_name_then_by_place() {

@@ -26,11 +26,22 @@ pub trait Engine {
     /// Name and version.
     fn name(&self) -> &str;
 
-    /// The outputs in their order, as row-major numbers; samples stacked along a new first axis.
+    /// The outputs in their order, as row-major numbers; samples stacked along a new first axis. `None` for an output whose
+    /// shape changes from sample to sample.
     ///
     /// # Errors
     /// If the engine cannot run the model on these samples.
-    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>>;
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>>;
+
+    /// As [`Engine::outputs`], where no shape may change.
+    ///
+    /// # Errors
+    /// If one does, or the engine cannot run the model on these samples.
+    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
+        let whole = self.outputs(set)?.into_iter().collect::<Option<Vec<ArrayD<f32>>>>();
+        let reason = "the shape of an output changes from sample to sample".to_string();
+        whole.ok_or_else(|| Error::Engine { engine: self.name().to_string(), reason })
+    }
 }
 
 /// One output of one sample.
@@ -39,20 +50,28 @@ pub(super) struct Output {
     pub elements: Vec<f32>,
 }
 
-/// Stacks outputs, `[sample][output]`, along a new first axis.
-pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<ArrayD<f32>>> {
+/// Stacks outputs, `[sample][output]`, along a new first axis, where all samples have the same shape.
+pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<Option<ArrayD<f32>>>> {
     let fail = |reason: String| Error::Engine { engine: engine.to_string(), reason };
     let count = samples.len();
     let shapes: Vec<Vec<usize>> = samples.first().map(|outputs| outputs.iter().map(|o| o.shape.clone()).collect()).unwrap_or_default();
-    let mut stacked: Vec<Vec<f32>> = vec![Vec::new(); shapes.len()];
+    let mut stacked: Vec<Option<Vec<f32>>> = vec![Some(Vec::new()); shapes.len()];
     for outputs in samples {
-        if !outputs.iter().map(|output| &output.shape).eq(&shapes) {
-            return Err(fail("the shape of an output changes from sample to sample".into()));
+        if outputs.len() != shapes.len() {
+            return Err(fail("the number of outputs changes from sample to sample".into()));
         }
-        stacked.iter_mut().zip(outputs).for_each(|(all, output)| all.extend(output.elements));
+        for ((all, shape), output) in stacked.iter_mut().zip(&shapes).zip(outputs) {
+            match all {
+                Some(elements) if output.shape == *shape => elements.extend(output.elements),
+                _ => *all = None,
+            }
+        }
     }
-    let build = |(shape, elements): (Vec<usize>, Vec<f32>)| ArrayD::from_shape_vec(IxDyn(&[&[count], shape.as_slice()].concat()), elements);
-    shapes.into_iter().zip(stacked).map(|pair| build(pair).map_err(|error| fail(error.to_string()))).collect()
+    let build = |(shape, elements): (Vec<usize>, Option<Vec<f32>>)| {
+        let shape = [&[count], shape.as_slice()].concat();
+        elements.map(|elements| ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|error| fail(error.to_string()))).transpose()
+    };
+    shapes.into_iter().zip(stacked).map(build).collect()
 }
 
 /// Runs foreign code that may panic.

@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn comparison(outputs: Vec<OutputComparison>) -> Comparison {
-        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 4, outputs, accuracy: None }
+        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 4, outputs, left_out: Vec::new(), accuracy: None }
     }
 
     fn gate(limits: &[(Rule, f64)]) -> Gate {

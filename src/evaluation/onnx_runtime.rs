@@ -98,7 +98,7 @@ impl Engine for OnnxRuntime {
         NAME
     }
 
-    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
         guard(NAME, || {
             let samples = (0..set.len()).map(|sample| self.run_sample(set, sample)).collect::<Result<Vec<_>>>()?;
             stack(NAME, samples)

@@ -24,7 +24,7 @@ impl Engine for Own<'_> {
         concat!("zeroq ", env!("CARGO_PKG_VERSION"))
     }
 
-    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
-        evaluate(self.graph, &self.graph.outputs, set, &self.config)
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
+        Ok(evaluate(self.graph, &self.graph.outputs, set, &self.config)?.into_iter().map(Some).collect())
     }
 }

@@ -65,6 +65,14 @@ pub struct Accuracy {
     pub candidate_percent: f64,
 }
 
+/// An output that has nothing to compare number by number, such as boxes that a threshold let through.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LeftOut {
+    pub name: String,
+    pub reason: String,
+}
+
 /// Two models on the same samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -75,6 +83,7 @@ pub struct Comparison {
     pub engine_reason: String,
     pub samples: usize,
     pub outputs: Vec<OutputComparison>,
+    pub left_out: Vec<LeftOut>,
     /// `None` where the samples have no labels.
     pub accuracy: Option<Accuracy>,
 }
@@ -277,7 +286,14 @@ mod tests {
 
     fn comparison(agreement_percent: Option<f64>, sqnr_db: f64) -> Comparison {
         let output = OutputComparison { name: "y".into(), shape: vec![1], agreement_percent, sqnr_db, cosine: 1.0, max_abs_error: 0.0 };
-        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 1, outputs: vec![output], accuracy: None }
+        Comparison {
+            engine: "none".into(),
+            engine_reason: String::new(),
+            samples: 1,
+            outputs: vec![output],
+            left_out: Vec::new(),
+            accuracy: None,
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Engine for Tract {
         NAME
     }
 
-    fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
         guard(NAME, || {
             let samples: Vec<Result<Vec<Output>>> = (0..set.len()).into_par_iter().map(|sample| self.run_sample(set, sample)).collect();
             stack(NAME, samples.into_iter().collect::<Result<Vec<_>>>()?)

@@ -35,7 +35,8 @@ pub fn has_subgraphs(node: &NodeProto) -> bool {
     subgraphs(&node.attribute).next().is_some()
 }
 
-/// Checks the subgraphs of `node`: every value is made once, under a name that no value of `outer` has.
+/// Checks the subgraphs of `node`: every value is made once, under a name that no value of `outer` has. Inputs of a subgraph
+/// may hide outer values, as they do in loops of Paddle; the standard forbids it, and every runtime takes it.
 ///
 /// # Errors
 /// Names the value or tensor that breaks a rule.
@@ -46,7 +47,11 @@ pub fn check_subgraphs(node: &NodeProto, outer: &Names<'_>, rules: &Rules<'_>) -
 fn check_graph(graph: &GraphProto, outer: &Names<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
     let mut names = Names { own: HashSet::new(), outer: Some(outer) };
     for info in &graph.input {
-        define(&mut names, info.name.as_deref().unwrap_or_default(), rules)?;
+        let name = info.name.as_deref().unwrap_or_default();
+        check_name_length(name, rules.limits)?;
+        if !name.is_empty() && !names.own.insert(name) {
+            return Err(format!("in its subgraph, two inputs are called `{name}`"));
+        }
     }
     let inputs: HashSet<&str> = graph.input.iter().filter_map(|info| info.name.as_deref()).collect();
     for tensor in &graph.initializer {

@@ -179,6 +179,7 @@ fn row_41_open_sizes_are_asked_for_and_an_open_batch_stays() {
     refused([
         case("channels", of(&[open("n"), open("c"), size(8), size(8)]), &["`x`", "--shape x="]),
         case("another rank", square.clone(), &["--shape x"]).flags(&["--shape", "x=1x3x8"]),
+        case("no square", square.clone(), &["--shape x", "`side`", "8"]).flags(&["--shape", "x=1x3x8x10"]),
         case("another input", square, &["--shape z", "`x`"]).flags(&["--shape", "z=1x3x8x8"]),
         case("another size", network(), &["--shape x"]).flags(&["--shape", "x=1x3x9x8"]),
         case("no shape", regraphed(|g| g.input[0] = untyped_shape()), &["`x`", "--shape x="]),

@@ -90,6 +90,34 @@ def loop_tail():
     return n
 
 
+def paddle_loop():
+    """A Loop of Paddle: what goes round has the names that it has outside, weights among it."""
+    n = Network("paddle_loop", ["batch", 3, 16, 16], opset=14, ir=7)
+    x = n.block(n.block("input", 3, 16, stride=2), 16, 16)
+    scores = n.linear(n.node("Flatten", n.node("GlobalAveragePool", x)), 16, 10)
+    weight = n.tensor(n.random(10, 10, scale=0.3), "linear.w_0")
+    inputs = [
+        helper.make_tensor_value_info("round", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["batch", 10]),
+        helper.make_tensor_value_info(weight, TensorProto.FLOAT, [10, 10]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("after", TensorProto.FLOAT, ["batch", 10]),
+        helper.make_tensor_value_info(weight, TensorProto.FLOAT, [10, 10]),
+    ]
+    nodes = [
+        helper.make_node("Identity", ["go"], ["go_on"]),
+        helper.make_node("MatMul", [scores, weight], ["product"]),
+        helper.make_node("Tanh", ["product"], ["after"]),
+    ]
+    body = helper.make_graph(nodes, "body", inputs, outputs)
+    last, _ = n.node("Loop", n.integer(3), "", scores, weight, outputs=2, body=body)
+    n.output(last, ["N", 10])
+    return n
+
+
 def embedding():
     """A face embedding: BN behind Flatten and Gemm, divided by its length as PyTorch spells it."""
     n = Network("embedding", ["batch", 3, 16, 16], opset=13, ir=7)
@@ -164,6 +192,7 @@ MAKERS = [
     detector,
     if_tail,
     loop_tail,
+    paddle_loop,
     embedding,
     recurrent_tail,
     segmentation,

@@ -1,7 +1,7 @@
 //! A comparison as tables, for a job summary or a comment.
 
 use super::super::text::{bytes, escape_name, shape};
-use crate::evaluation::{CompareReport, LayerComparison};
+use crate::evaluation::{CompareReport, LayerComparison, LeftOut};
 
 /// Layers that are told of.
 const TOLD: usize = 20;
@@ -57,6 +57,9 @@ fn outputs(report: &CompareReport) -> String {
             "| {name} | {sizes} | {agreement} | {:.2} dB | {:.6} | {:.3e} |\n",
             output.sqnr_db, output.cosine, output.max_abs_error
         );
+    }
+    for LeftOut { name, reason } in &report.comparison.left_out {
+        text += &format!("| {} | – | not compared: {} | – | – | – |\n", cell(name), cell(reason));
     }
     text
 }

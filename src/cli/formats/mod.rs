@@ -87,8 +87,8 @@ impl FromStr for FormatFile {
 #[cfg(test)]
 mod samples {
     use crate::evaluation::{
-        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, OutputComparison, Place, Ratio, Rule, SCHEMA, Speed,
-        Verdict,
+        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, LeftOut, OutputComparison, Place, Ratio, Rule, SCHEMA,
+        Speed, Verdict,
     };
 
     /// A report with a name that tries everything.
@@ -122,6 +122,7 @@ mod samples {
                 engine_reason: String::new(),
                 samples: 4,
                 outputs: vec![output],
+                left_out: vec![LeftOut { name: name.into(), reason: "the shape changes".into() }],
                 accuracy: Some(accuracy),
             },
             layers: Some(vec![LayerComparison { name: name.into(), operator: "Conv".into(), sqnr_db: 20.0 }]),
