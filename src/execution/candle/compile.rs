@@ -166,10 +166,9 @@ impl Compiler<'_> {
         let is_parameter = self.request.parameters.contains(&value);
         let shape = tensor.shape().to_vec();
         if is_parameter {
-            self.network.parameters.insert(value, Parameter { layout: Layout::row_major(&shape), elements });
-        } else {
-            self.put(value, elements, &shape)?;
+            self.network.parameters.insert(value, Parameter { layout: Layout::row_major(&shape), tuned: None });
         }
+        self.put(value, elements, &shape)?;
         let entry = Entry { shape, shared: true, needs_gradient: is_parameter, changes: is_parameter };
         self.entries.insert(value, entry.clone());
         Ok(entry)

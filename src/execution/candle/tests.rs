@@ -84,7 +84,7 @@ fn on_tensors(graph: &Graph, request: &Request<'_>, set: &CalibrationSet) -> (Fo
         None => vec![0.0; all(index).len()],
     };
     let inputs = gradients.inputs.iter().enumerate().map(input).collect();
-    let parameters = request.parameters.iter().map(|value| gradients.parameters[value].clone()).collect();
+    let parameters = request.parameters.iter().map(|value| numbers(&gradients.parameters[value])).collect();
     (Found { seeds, inputs, parameters }, network.on_host().len())
 }
 
