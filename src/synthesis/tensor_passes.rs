@@ -84,7 +84,7 @@ impl Passes for TensorPasses {
 
     fn swing(&mut self, random: &mut Random) -> Result<()> {
         for value in &self.swings {
-            let mut offsets = self.ranks[0].network.read_parameter(*value)?.unwrap_or_default();
+            let mut offsets = vec![0.0; self.ranks[0].network.parameter_layout(*value).map_or(0, |layout| layout.len())];
             draw_offsets(&mut offsets, random);
             self.ranks.iter_mut().try_for_each(|rank| rank.network.write_parameter(*value, &offsets))?;
         }

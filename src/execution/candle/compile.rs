@@ -282,7 +282,7 @@ impl Compiler<'_> {
     }
 
     /// The form of `node` on tensors, if it has one.
-    fn form(&self, node: &Node, entries: &[Option<Entry>], output: &Entry) -> Result<Option<Box<dyn Step>>, Refusal> {
+    fn form(&mut self, node: &Node, entries: &[Option<Entry>], output: &Entry) -> Result<Option<Box<dyn Step>>, Refusal> {
         let entry = |index: usize| entries.get(index).and_then(Option::as_ref).ok_or_else(|| format!("input {index} is missing"));
         let wants = |index: usize| entries.get(index).and_then(Option::as_ref).is_some_and(|entry| entry.needs_gradient);
         let rank = |index: usize| entry(index).map(|entry| entry.shape.len());
@@ -315,12 +315,24 @@ impl Compiler<'_> {
             "MatMul" if rank(0)? >= 2 && rank(1)? >= 2 => Some(Box::new(MatMul)),
             "GlobalAveragePool" => Some(Box::new(GlobalMean)),
             "Swing" => match entry(0)?.shape[..] {
-                [1, _, height, width] => return boxed(Swing::new(height, width, self.device)),
+                [1, _, height, width] => {
+                    self.keep_at_hand(node.input(1))?;
+                    return boxed(Swing::new(height, width, self.device));
+                }
                 _ => None,
             },
             "Clip" if wants(1) || wants(2) => None,
             _ => elementwise::find(self.graph, node),
         })
+    }
+
+    /// Leaves a parameter that the CPU reads at every step where it can read it.
+    fn keep_at_hand(&mut self, value: Option<ValueId>) -> Result<(), Refusal> {
+        let held = value.and_then(|value| self.network.shared.get_mut(&value));
+        if let Some(tensor) = held {
+            *tensor = tensor.to_device(&Device::Cpu).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn quantizer(&self, node: &Node, entries: &[Option<Entry>]) -> Result<Option<Box<dyn Step>>, Refusal> {

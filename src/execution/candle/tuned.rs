@@ -195,7 +195,8 @@ mod tests {
                 let (gradient, moment) = (draw(0.1), Moment { step, of: 12 });
                 let push = Push { beta: 20.0 - step as f32, strength: 0.1 * step as f32 };
                 let mut now = held;
-                (now.push(push), tuned.motion.push(push));
+                now.push(push);
+                tuned.motion.push(push);
                 adam.step(&mut x, &gradient, &now, 0.1 * moment.rate(), isa);
                 tuned.step(&Tensor::from_vec(gradient, &SHAPE, &device).unwrap(), 0.1 * moment.rate()).unwrap();
                 if step == 6 {

@@ -106,11 +106,11 @@ impl Tunable for Network {
     }
 
     fn write_parameter(&mut self, value: ValueId, elements: &[f32]) -> Result<()> {
-        let dims = self.parameter(value)?.dims().to_vec();
+        let (dims, device) = (self.parameter(value)?.dims().to_vec(), self.parameter(value)?.device().clone());
         let Some(parameter) = self.parameters.get_mut(&value) else { return Err(Error::Internal("no parameter is changed".into())) };
         let tensor = match &mut parameter.tuned {
             Some((tuned, _)) => tuned.set(elements).and_then(|()| tuned.value()),
-            None => Tensor::from_slice(elements, dims, &self.device),
+            None => Tensor::from_slice(elements, dims, &device),
         };
         self.shared.insert(value, tensor.map_err(tensor_error)?);
         Ok(())

@@ -42,8 +42,8 @@ impl TensorSource for Pixels {
 
     fn descend(&mut self, gradients: &[Vec<Tensor>], at: Moment, _: &dyn Progress) -> Result<()> {
         let rate = self.rate * at.rate();
-        let moving = self.all.iter_mut().flatten().zip(gradients.iter().flatten());
-        moving.map(|(tuned, gradient)| tuned.step(gradient, rate).map_err(tensor_error)).collect()
+        let mut moving = self.all.iter_mut().flatten().zip(gradients.iter().flatten());
+        moving.try_for_each(|(tuned, gradient)| tuned.step(gradient, rate)).map_err(tensor_error)
     }
 
     fn state(&self) -> Result<Vec<u8>> {
