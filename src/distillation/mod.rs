@@ -10,6 +10,8 @@ mod classroom;
 #[cfg(test)]
 mod correction_tests;
 mod corrections;
+#[cfg(feature = "candle")]
+mod gallery;
 mod measure;
 mod pairs;
 mod parameters;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::classroom::{Classroom, Setup};
+use super::gallery::Gallery;
 use super::measure::Measure;
 use super::pairs::Pair;
 use super::sampling::{Source, View};
@@ -16,7 +17,6 @@ use crate::execution::candle::{Network, Pass, add_gradients, in_parts, numbers, 
 use crate::execution::{Push, Tunable, Tuning};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
-use crate::ops::operator::Layout;
 use crate::progress::Progress;
 
 /// Both networks on each device, with the samples of a batch shared out to all. Parameters move on the first one.
@@ -32,6 +32,7 @@ pub struct TensorClassroom {
 struct Rank {
     teacher: Network,
     student: Network,
+    gallery: Gallery,
     /// Samples that go through at once.
     at_once: usize,
     loss: f64,
@@ -45,7 +46,7 @@ impl TensorClassroom {
     pub fn new(setup: &Setup<'_>) -> Result<Self> {
         let rank = |device: &candle_core::Device| -> Result<Rank> {
             let (teacher, student) = setup.both(|graph, request| Network::compile(graph, request, device))?;
-            Ok(Rank { teacher, student, at_once: setup.batch.max(1), loss: 0.0, gradients: HashMap::new() })
+            Ok(Rank { teacher, student, gallery: Gallery::new(device), at_once: setup.batch.max(1), loss: 0.0, gradients: HashMap::new() })
         };
         let ranks = setup.execution.device.open()?.iter().map(rank).collect::<Result<Vec<_>>>()?;
         Ok(TensorClassroom { ranks, sources: setup.sources(), isa: setup.execution.isa, is_spread: true })
@@ -76,7 +77,7 @@ impl TensorClassroom {
         share_out(&mut self.ranks, &mut views, |rank, views| {
             let mut at_once = rank.at_once;
             let done = in_parts(views.len(), &mut at_once, progress, |part: Range<usize>| {
-                let images = rank.upload(set, &views[part], sources)?;
+                let images = rank.gallery.show(set, &views[part], sources)?;
                 work(rank, images)
             });
             rank.at_once = at_once;
@@ -128,19 +129,6 @@ impl Classroom for TensorClassroom {
 }
 
 impl Rank {
-    fn upload(&self, set: &CalibrationSet, views: &[View], sources: &[Source]) -> Result<Vec<Tensor>> {
-        let mut images = Vec::with_capacity(sources.len());
-        for (index, (source, samples)) in sources.iter().zip(&set.inputs).enumerate() {
-            let layout = Layout::row_major(self.student.input_shape(index));
-            let (mut places, mut elements) = (Vec::new(), vec![0.0; views.len() * layout.len()]);
-            for (view, memory) in views.iter().zip(elements.chunks_mut(layout.len().max(1))) {
-                view.load(samples, source, &layout, &mut places, memory)?;
-            }
-            images.push(self.student.upload(index, elements)?);
-        }
-        Ok(images)
-    }
-
     fn measure(&mut self, images: Vec<Tensor>, pairs: &[Pair]) -> Result<()> {
         let wanted = self.teacher.forward(images.clone(), false)?;
         let found = self.student.forward(images, false)?;

@@ -8,7 +8,7 @@ use crate::ops::operator::Layout;
 use crate::random::Random;
 
 /// Flip and shift of a whole batch, the same for every sample.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augmentation {
     pub flip: bool,
     /// Rows and columns, cyclic.

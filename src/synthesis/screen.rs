@@ -5,6 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use super::blur::Blur;
 use super::input::{Augmentation, Input, Picture};
 use super::loss::ImageLoss;
+use crate::execution::candle::multiply_along;
 
 /// Input by input; tensors are `[samples, …]`, with the shape of one sample behind.
 pub struct Screen {
@@ -76,7 +77,7 @@ impl Screen {
 
     pub fn blur(&self, images: &Tensor) -> Result<Tensor> {
         let (Some(picture), Some([rows, columns])) = (self.picture, &self.blur) else { return Ok(images.clone()) };
-        along(&along(images, picture.dims[1] + 1, rows)?, picture.dims[2] + 1, columns)
+        multiply_along(&multiply_along(images, picture.dims[1] + 1, rows)?, picture.dims[2] + 1, columns)
     }
 
     fn select(&self, images: &Tensor, [rows, columns]: &[Tensor; 2]) -> Result<Tensor> {
@@ -113,14 +114,6 @@ pub fn matrix(blur: &Blur, size: usize, device: &Device) -> Result<Tensor> {
     Tensor::from_vec(blur.matrix(size), (size, size), device)
 }
 
-/// Multiplies what lies along dimension `dim` with a symmetric matrix.
-pub fn along(x: &Tensor, dim: usize, matrix: &Tensor) -> Result<Tensor> {
-    let last = x.rank() - 1;
-    let turned = x.transpose(dim, last)?.contiguous()?;
-    let product = turned.reshape(((), x.dim(dim)?))?.matmul(matrix)?;
-    product.reshape(turned.dims())?.transpose(dim, last)?.contiguous()
-}
-
 fn inverse(places: &[usize]) -> Vec<usize> {
     let mut to = vec![0; places.len()];
     places.iter().enumerate().for_each(|(place, from)| to[*from] = place);
@@ -130,6 +123,7 @@ fn inverse(places: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execution::candle::tests::devices;
     use crate::execution::tape::SharedGradients;
     use crate::ops::operator::Layout;
     use crate::random::Random;
@@ -152,18 +146,19 @@ mod tests {
     fn a_device_shows_what_the_tape_shows_and_brings_gradients_back() {
         let image_losses = losses::of_images().iter().map(|loss| (*loss, 0.3)).collect();
         let method = Method { image_losses, low_pass: Some(0.7), ..Method::default() };
+        let device = devices()[0].open().unwrap().swap_remove(0);
         for shape in [vec![1, 3, 6, 5], vec![1, 6, 5, 3], vec![1, 7]] {
             let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
             let augmentation = Augmentation { flip: true, shift: (2, -1) };
             let inputs = [input.clone()];
             let mut frame = Frame::new(&inputs, vec![Layout::row_major(&shape)], method.low_pass);
             frame.see_through(&inputs, augmentation);
-            let mut screen = Screen::new(&input, method.low_pass, &Device::Cpu).unwrap();
+            let mut screen = Screen::new(&input, method.low_pass, &device).unwrap();
             screen.see_through(augmentation).unwrap();
             let mut random = Random::new(2, 0);
             let mut draw = || (0..2 * input.len()).map(|_| random.normal()).collect::<Vec<f32>>();
             let (images, gradients) = (draw(), draw());
-            let tensor = |elements: &[f32]| Tensor::from_slice(elements, [&[2], shape.as_slice()].concat(), &Device::Cpu).unwrap();
+            let tensor = |elements: &[f32]| Tensor::from_slice(elements, [&[2], shape.as_slice()].concat(), &device).unwrap();
             let shown = numbers(&screen.show(&tensor(&images)).unwrap());
             let back = screen.back(&tensor(&gradients)).unwrap();
             let judged = screen.judge(&tensor(&images), &method.image_losses, 0.5).unwrap();

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use candle_core::{Device, Tensor};
 
 use super::convolution::Convolution;
+use super::dropping::Drop;
 use super::fused::Bend;
 use super::grouping::{Group, Kind, fusion, narrow_range};
 use super::host::Host;
 use super::moves::{Move, Swing};
-use super::normalization::{GlobalMean, Norm};
+use super::normalization::Norm;
 use super::pooling::Pool;
 use super::products::{Gemm, MatMul};
 use super::quantization::{Dequantize, FakeQuantize, Quantize, SoftRound};
 use super::step::Step;
-use super::{Network, Parameter, Placed, elementwise};
+use super::{Network, Parameter, Placed, along, elementwise};
 use crate::error::{Error, Result};
 use crate::execution::tape::{Request, needed_nodes};
 use crate::graph::{Graph, Node, ValueId, known_shape};
@@ -198,8 +199,7 @@ impl Compiler<'_> {
         let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)? {
             Implementation::Constant(tensors) => return self.add_constants(&outputs, tensors),
             Implementation::Move { maps, fill } => {
-                let shapes: Vec<Option<&[usize]>> =
-                    entries.iter().map(|entry| entry.as_ref().map(|entry| entry.shape.as_slice())).collect();
+                let shapes = shapes(&entries);
                 let step = |(map, entry): (&Vec<u32>, &Entry)| {
                     Move::new(map, fill, &shapes, &entry.shape, self.device).map(|step| step.map(|step| Box::new(step) as Box<dyn Step>))
                 };
@@ -313,7 +313,6 @@ impl Compiler<'_> {
         }
         Ok(match node.operator.name() {
             "MatMul" if rank(0)? >= 2 && rank(1)? >= 2 => Some(Box::new(MatMul)),
-            "GlobalAveragePool" => Some(Box::new(GlobalMean)),
             "Swing" => match entry(0)?.shape[..] {
                 [1, _, height, width] => {
                     self.keep_at_hand(node.input(1))?;
@@ -321,8 +320,15 @@ impl Compiler<'_> {
                 }
                 _ => None,
             },
+            "QuantizationDrop" if rank(0)? >= 2 => {
+                self.keep_at_hand(node.input(2))?;
+                Some(Box::new(Drop))
+            }
             "Clip" if wants(1) || wants(2) => None,
-            _ => elementwise::find(self.graph, node),
+            _ => match elementwise::find(self.graph, node) {
+                None => along::find(self.graph, node, &shapes(entries), self.device)?,
+                found => found,
+            },
         })
     }
 
@@ -352,6 +358,10 @@ impl Compiler<'_> {
         let Some(soft) = node.is::<ops::SoftRound>() else { return Ok(None) };
         Ok(narrow_range(soft.data_type).map(|(low, high)| Box::new(SoftRound { low, high }) as Box<dyn Step>))
     }
+}
+
+fn shapes(entries: &[Option<Entry>]) -> Vec<Option<&[usize]>> {
+    entries.iter().map(|entry| entry.as_ref().map(|entry| entry.shape.as_slice())).collect()
 }
 
 fn pooling(node: &Node) -> Option<(Pooling, &ops::Window)> {

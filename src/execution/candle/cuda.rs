@@ -25,6 +25,7 @@ enum Kernel {
     Pull { has_gradient: bool },
     FakeQuantize { axis: usize, low: f32, high: f32 },
     FakeQuantizeBack { axis: usize, low: f32, high: f32 },
+    Keeps { seed: u32 },
 }
 
 /// See [`super::fused::affine`].
@@ -65,6 +66,11 @@ pub(super) fn fake_quantize_back(
     Ok((both.get(0)?, both.get(1)?))
 }
 
+/// 1 where an element of `x` `[batch, images, channels, …]` keeps its value, else 0.
+pub(super) fn keeps(x: &Tensor, seed: u32) -> Result<Tensor> {
+    run(Kernel::Keeps { seed }, [x, x, x])
+}
+
 fn run(kernel: Kernel, inputs: [&Tensor; 3]) -> Result<Tensor> {
     let [a, b, c] = inputs.map(Tensor::contiguous);
     a?.apply_op3_no_bwd(&b?, &c?, &kernel)
@@ -90,7 +96,7 @@ impl Kernel {
 
     fn shape(self, dims: &[usize]) -> Vec<usize> {
         match self {
-            Kernel::Affine { .. } | Kernel::Pull { .. } | Kernel::FakeQuantize { .. } => dims.to_vec(),
+            Kernel::Affine { .. } | Kernel::Pull { .. } | Kernel::FakeQuantize { .. } | Kernel::Keeps { .. } => dims.to_vec(),
             Kernel::AffineBack { .. } | Kernel::FakeQuantizeBack { .. } => [&[2], dims].concat(),
             Kernel::Moments => vec![2, dims[0], dims[2]],
         }
@@ -137,6 +143,10 @@ impl Kernel {
                 launch.arg(a).arg(b).arg(c).arg(&mut to).arg(&n).arg(&channels).arg(&inner).arg(low).arg(high);
                 config
             }
+            Kernel::Keeps { seed } => {
+                launch.arg(a).arg(&mut to).arg(&n).arg(&channels).arg(&inner).arg(&sample).arg(seed);
+                config
+            }
         };
         // SAFETY: arguments are those of the kernel of this name in kernels.cu, in its order; every index that it makes is below
         // the lengths that these numbers were computed from.
@@ -155,6 +165,7 @@ impl CustomOp3 for Kernel {
             Kernel::Pull { .. } => "pull",
             Kernel::FakeQuantize { .. } => "fake_quantize",
             Kernel::FakeQuantizeBack { .. } => "fake_quantize_back",
+            Kernel::Keeps { .. } => "keeps",
         }
     }
 
@@ -244,6 +255,7 @@ mod tests {
             Kernel::Pull { has_gradient: false },
             Kernel::FakeQuantize { axis: 1, low: 0.0, high: 1.0 },
             Kernel::FakeQuantizeBack { axis: 1, low: 0.0, high: 1.0 },
+            Kernel::Keeps { seed: 1 },
         ] {
             assert!(ptx.contains(&format!(".visible .entry {}(", CustomOp3::name(&kernel))));
         }

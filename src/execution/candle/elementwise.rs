@@ -37,6 +37,8 @@ enum Arithmetic {
     Sub,
     Mul,
     Div,
+    /// a where a ≥ 0, else a · b.
+    PRelu,
 }
 
 /// A function of two inputs that broadcast to each other.
@@ -50,6 +52,7 @@ impl Step for Binary {
             Arithmetic::Sub => a.broadcast_sub(&b),
             Arithmetic::Mul => a.broadcast_mul(&b),
             Arithmetic::Div => a.broadcast_div(&b),
+            Arithmetic::PRelu => a.relu()? - a.neg()?.relu()?.broadcast_mul(&b)?,
         }
     }
 
@@ -60,12 +63,14 @@ impl Step for Binary {
             Arithmetic::Add | Arithmetic::Sub => Ok(g.clone()),
             Arithmetic::Mul => g.broadcast_mul(&b),
             Arithmetic::Div => g.broadcast_div(&b),
+            Arithmetic::PRelu => g * (mask(a.ge(0.0))? + mask(a.lt(0.0))?.broadcast_mul(&b)?)?,
         };
         let second = || match self.0 {
             Arithmetic::Add => Ok(g.clone()),
             Arithmetic::Sub => g.neg(),
             Arithmetic::Mul => g.broadcast_mul(&a),
             Arithmetic::Div => (g * call.output)?.broadcast_div(&b)?.neg(),
+            Arithmetic::PRelu => (g * a.minimum(0.0)?)?.contiguous(),
         };
         let of = |index: usize, gradient: &dyn Fn() -> Result<Tensor>| -> Result<Option<Tensor>> {
             if call.wants(index) { Ok(Some(fit(&gradient()?, required(call.inputs, index)?)?)) } else { Ok(None) }
@@ -87,6 +92,7 @@ pub(super) fn find(graph: &Graph, node: &Node) -> Option<Box<dyn Step>> {
         "Sub" => Arithmetic::Sub,
         "Mul" => Arithmetic::Mul,
         "Div" => Arithmetic::Div,
+        "PRelu" => Arithmetic::PRelu,
         _ => return unary(graph, node).map(|unary| Box::new(unary) as Box<dyn Step>),
     };
     Some(Box::new(Binary(arithmetic)))
@@ -96,6 +102,11 @@ fn unary(graph: &Graph, node: &Node) -> Option<Unary> {
     let plain = |value: Value, slope: Slope| Some(Unary { constants: [0.0; 2], value, slope });
     if let Some(leaky) = node.is::<ops::LeakyRelu>() {
         return Some(Unary { constants: [leaky.alpha.into(), 0.0], value: leaky_relu, slope: leaky_relu_slope });
+    }
+    if let Some(elu) = node.is::<ops::Elu>() {
+        let value: Value = |x, [alpha, _]| x.relu()? + ((x.minimum(0.0)?.exp()? - 1.0)? * alpha)?;
+        let slope: Slope = |x, y, [alpha, _]| mask(x.ge(0.0))? + (mask(x.lt(0.0))? * (y + alpha)?)?;
+        return Some(Unary { constants: [elu.alpha.into(), 0.0], value, slope });
     }
     match node.operator.name() {
         "Relu" => plain(|x, _| x.relu(), |_, y, _| mask(y.gt(0.0))),
@@ -110,6 +121,17 @@ fn unary(graph: &Graph, node: &Node) -> Option<Unary> {
         "Abs" => plain(|x, _| x.abs(), |x, _, _| mask(x.gt(0.0))? - mask(x.lt(0.0))?),
         "Neg" => plain(|x, _| x.neg(), |x, _, _| x.affine(0.0, -1.0)),
         "Erf" => plain(|x, _| x.erf(), |x, _, _| x.sqr()?.neg()?.exp()? * FRAC_2_SQRT_PI),
+        "Sin" => plain(|x, _| x.sin(), |x, _, _| x.cos()),
+        "Cos" => plain(|x, _| x.cos(), |x, _, _| x.sin()?.neg()),
+        "Softsign" => plain(|x, _| x / (x.abs()? + 1.0)?, |x, _, _| (x.abs()? + 1.0)?.sqr()?.recip()),
+        "Softplus" => plain(|x, _| softplus(x), |x, _, _| sigmoid(x)),
+        "Mish" => plain(
+            |x, _| x * softplus(x)?.tanh()?,
+            |x, _, _| {
+                let gate = softplus(x)?.tanh()?;
+                &gate + ((x * (1.0 - gate.sqr()?)?)? * sigmoid(x)?)?
+            },
+        ),
         "Identity" => plain(|x, _| Ok(x.clone()), |x, _, _| x.ones_like()),
         "Gelu" if node.is::<ops::Gelu>().is_some_and(|gelu| !gelu.tanh) => plain(
             |x, _| x * normal(x)?,
@@ -120,6 +142,11 @@ fn unary(graph: &Graph, node: &Node) -> Option<Unary> {
         ),
         _ => None,
     }
+}
+
+/// ln(1 + exp(x)), for large x too.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
 fn sigmoid(x: &Tensor) -> Result<Tensor> {

@@ -106,6 +106,18 @@ extern "C" __global__ void fake_quantize_back(const float *x, const float *facto
     }
 }
 
+// 1 where an element keeps its value, else 0, as QuantizationDrop::keeps chooses on the CPU, where channels come last.
+// x: [batch, images, channels, inner], with `sample` elements in each of the batch.
+extern "C" __global__ void keeps(const float *x, float *to, unsigned int n, unsigned int channels, unsigned int inner,
+                                 unsigned int sample, unsigned int seed) {
+    for (unsigned int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) {
+        unsigned int image = i % sample / (channels * inner);
+        unsigned int index = (image * inner + i % inner) * channels + channel_of(i, channels, inner);
+        unsigned int mixed = (__float_as_uint(x[i]) ^ seed ^ index * 0x9E3779B9u) * 0x85EBCA6Bu;
+        to[i] = (mixed ^ mixed >> 15) * 0xC2B2AE35u >> 31 ? 1.0f : 0.0f;
+    }
+}
+
 // Levels of soft rounding are 0 and 1, its variable v; see Push in execution/motion.rs.
 __device__ __forceinline__ float push(float v, float beta, float strength) {
     float part = 1.2f / (1.0f + expf(-v)) - 0.1f;

@@ -3,12 +3,14 @@
 //! Backward is our own: candle's gradients of pools, up-sampling and strided convolutions are wrong or missing. Operators without
 //! a form on tensors run on the CPU; [`Network::on_host`] names them.
 
+mod along;
 mod compile;
 mod convolution;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "cudnn")]
 mod cudnn;
+mod dropping;
 mod elementwise;
 mod fused;
 mod gather;
@@ -22,6 +24,7 @@ mod parts;
 mod pooling;
 mod products;
 mod quantization;
+mod reducing;
 mod step;
 #[cfg(test)]
 pub mod tests;
@@ -34,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Tensor};
 
 pub use parts::{in_parts, share_out};
+pub use reducing::multiply_along;
 pub use tuned::Tuned;
 pub use tuning::add_gradients;
 
