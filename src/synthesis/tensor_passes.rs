@@ -76,7 +76,9 @@ fn report_host(nodes: &[String], device: execution::Device, progress: &dyn Progr
 impl Passes for TensorPasses {
     fn begin(&mut self, images: Vec<Image>, setting: &Setting<'_>) -> Result<()> {
         let share = images.len().div_ceil(self.devices.len().max(1)).max(1);
-        let images: Vec<Vec<Image>> = images.chunks(share).map(<[Image]>::to_vec).collect();
+        let mut rest = images.into_iter();
+        let parts = std::iter::from_fn(|| Some(rest.by_ref().take(share).collect()).filter(|part: &Vec<Image>| !part.is_empty()));
+        let images: Vec<Vec<Image>> = parts.collect();
         let start = TensorSetting { setting, devices: &self.devices, images: &images };
         self.source = Some((self.method.source.open_on_devices)(&start)?);
         Ok(())

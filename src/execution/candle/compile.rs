@@ -325,6 +325,7 @@ impl Compiler<'_> {
                 Some(Box::new(Drop))
             }
             "Clip" if wants(1) || wants(2) => None,
+            "Pow" if wants(1) => None,
             _ => match elementwise::find(self.graph, node) {
                 None => along::find(self.graph, node, &shapes(entries), self.device)?,
                 found => found,
