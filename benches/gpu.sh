@@ -40,7 +40,7 @@ echo "## Tests on the card"
 echo
 echo '```'
 status=0
-ZEROQ_TEST_DEVICE=cuda "$BIN/tests" candle tensors gradient product_tests quantization_tests reduction_tests > "$BIN/tests.log" 2>&1 || status=1
+ZEROQ_TEST_DEVICE=cuda "$BIN/tests" candle tensors gradient product_tests quantization_tests reduction_tests gallery screen interrupted > "$BIN/tests.log" 2>&1 || status=1
 grep -E '^test result|FAILED|panicked' "$BIN/tests.log" || tail -n 5 "$BIN/tests.log"
 echo '```'
 echo

@@ -76,6 +76,18 @@ impl Elements {
         Elements { range: at(range.start)..at(range.end), ..self.clone() }
     }
 
+    /// Whether these and others are slices of the same.
+    #[cfg(feature = "candle")]
+    pub fn share_a_store(&self, other: &Elements) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+
+    /// Which sample `index` is of all that its slice was cut from.
+    #[cfg(feature = "candle")]
+    pub fn place_in_store(&self, index: usize) -> usize {
+        self.range.start + index
+    }
+
     /// # Errors
     /// If there is no sample `index`, or it cannot be read back.
     pub fn sample(&self, index: usize) -> Result<Cow<'_, [f32]>> {

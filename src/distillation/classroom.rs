@@ -9,8 +9,9 @@ use super::pairs::Pair;
 use super::sampling::{Source, View};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
-use crate::execution::tape::{Lane, Request, SharedGradients, Tape};
-use crate::execution::{self, Device, Tunable};
+use crate::execution::adam::Adam;
+use crate::execution::tape::{Lane, Request, SharedGradients, Tape, Tuner};
+use crate::execution::{self, Device, Push, Tunable, Tuning};
 use crate::graph::{Graph, ValueId};
 use crate::memory;
 use crate::ops::operator::Gradient;
@@ -20,26 +21,39 @@ use crate::synthesis::input::Input;
 /// Groups of samples whose gradients are summed apart and then in order: part of the result, not of the machine.
 pub const GROUPS: usize = 8;
 
-/// Gradients of the student's parameters, in memory order.
-pub type ParameterGradients = HashMap<ValueId, Vec<f32>>;
-
 /// The engine that both run on.
 pub trait Classroom {
     fn student(&self) -> &dyn Tunable;
 
     fn student_mut(&mut self) -> &mut dyn Tunable;
 
-    /// The sum of the losses of `batch`, and the gradients of their mean.
+    /// Lets [`Classroom::step`] move these.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn tune(&mut self, tunings: Vec<Tuning>) -> Result<()>;
+
+    /// The sum of the losses of `batch`; the gradients of their mean are kept for [`Classroom::step`].
     ///
     /// # Errors
     /// If a sample cannot be read back, or the engine fails.
-    fn gradients(
-        &mut self,
-        set: &CalibrationSet,
-        batch: &[View],
-        pairs: &[Pair],
-        progress: &dyn Progress,
-    ) -> Result<(f64, ParameterGradients)>;
+    fn gradients(&mut self, set: &CalibrationSet, batch: &[View], pairs: &[Pair], progress: &dyn Progress) -> Result<f64>;
+
+    /// Moves what is tuned against its gradient, with `factor` of its rate.
+    ///
+    /// # Errors
+    /// If there are no gradients, or the engine fails.
+    fn step(&mut self, factor: f32, push: Push) -> Result<()>;
+
+    /// The states of the optimizers, for [`Classroom::restore_optimizers`].
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn optimizers(&self) -> Result<Vec<Adam>>;
+
+    /// # Errors
+    /// If they are those of other parameters, or the engine fails.
+    fn restore_optimizers(&mut self, optimizers: Vec<Adam>) -> Result<()>;
 
     /// The sum of the losses of `samples`.
     ///
@@ -144,13 +158,17 @@ struct TapeClassroom {
     student: Tape,
     crew: Crew,
     sources: Vec<Source>,
+    tuner: Tuner,
+    /// Of the student's parameters, in memory order.
+    gradients: HashMap<ValueId, Vec<f32>>,
 }
 
 impl TapeClassroom {
     fn new(setup: &Setup<'_>) -> Result<Self> {
         let (teacher, student) = setup.both(Tape::compile)?;
         let crew = Crew::new(&teacher, &student, GROUPS.min(setup.batch))?;
-        Ok(TapeClassroom { teacher, student, crew, sources: setup.sources() })
+        let tuner = Tuner::new(&student, Vec::new(), setup.execution.isa);
+        Ok(TapeClassroom { teacher, student, crew, sources: setup.sources(), tuner, gradients: HashMap::new() })
     }
 }
 
@@ -163,8 +181,26 @@ impl Classroom for TapeClassroom {
         &mut self.student
     }
 
-    fn gradients(&mut self, set: &CalibrationSet, batch: &[View], pairs: &[Pair], _: &dyn Progress) -> Result<(f64, ParameterGradients)> {
-        let TapeClassroom { teacher, student, crew, sources } = self;
+    fn tune(&mut self, tunings: Vec<Tuning>) -> Result<()> {
+        self.tuner = Tuner::new(&self.student, tunings, self.tuner.isa);
+        Ok(())
+    }
+
+    fn step(&mut self, factor: f32, push: Push) -> Result<()> {
+        self.tuner.step(&mut self.student, &self.gradients, factor, push)
+    }
+
+    fn optimizers(&self) -> Result<Vec<Adam>> {
+        Ok(self.tuner.optimizers())
+    }
+
+    fn restore_optimizers(&mut self, optimizers: Vec<Adam>) -> Result<()> {
+        self.tuner.restore(optimizers);
+        Ok(())
+    }
+
+    fn gradients(&mut self, set: &CalibrationSet, batch: &[View], pairs: &[Pair], _: &dyn Progress) -> Result<f64> {
+        let TapeClassroom { teacher, student, crew, sources, .. } = self;
         let (teacher, student, sources) = (&*teacher, &*student, &*sources);
         let groups = crew.share_out(batch, |group, lanes, samples| {
             *group = Group { gradients: student.shared_gradients(), loss: 0.0 };
@@ -176,11 +212,12 @@ impl Classroom for TapeClassroom {
         })?;
         let loss = groups.iter().map(|group| group.loss).sum::<f64>();
         let gradients: Vec<SharedGradients> = groups.iter_mut().map(|group| std::mem::take(&mut group.gradients)).collect();
-        Ok((loss, student.parameter_gradients(&gradients)))
+        self.gradients = student.parameter_gradients(&gradients);
+        Ok(loss)
     }
 
     fn loss(&mut self, set: &CalibrationSet, samples: &[View], pairs: &[Pair], _: &dyn Progress) -> Result<f64> {
-        let TapeClassroom { teacher, student, crew, sources } = self;
+        let TapeClassroom { teacher, student, crew, sources, .. } = self;
         let (teacher, student, sources) = (&*teacher, &*student, &*sources);
         let groups = crew.share_out(samples, |group, lanes, samples| {
             group.loss = 0.0;

@@ -10,6 +10,8 @@ mod classroom;
 #[cfg(test)]
 mod correction_tests;
 mod corrections;
+#[cfg(feature = "candle")]
+mod gallery;
 mod measure;
 mod pairs;
 mod parameters;
@@ -136,10 +138,10 @@ pub fn distill(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progress:
     let before = trainer.loss(&check, progress)?;
     let steps = config.steps.after(before);
     trainer.set_pace((before / DISTURBED).clamp(CALM, 1.0) as f32);
-    let best = Best { loss: before, step: 0, parameters: trainer.snapshot() };
+    let best = Best { loss: before, step: 0, parameters: trainer.snapshot()? };
     let best = tune(&mut trainer, best, steps, &train, &check, progress)?;
     trainer.restore(&best.parameters)?;
-    trainer.store(graph);
+    trainer.store(graph)?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Summary { steps, loss_before: before, loss_after: best.loss, kept_step: best.step, held_out: check.len(), seconds })
 }
@@ -181,10 +183,10 @@ fn tune(
         if (step + 1) % steps.div_ceil(CHECKS) == 0 || step + 1 == steps {
             let loss = trainer.loss(check, progress)?;
             if loss < best.loss {
-                best = Best { loss, step: step + 1, parameters: trainer.snapshot() };
+                best = Best { loss, step: step + 1, parameters: trainer.snapshot()? };
             }
         }
-        unit.keep(|| Ok((step + 1, trainer.state(), &best)))?;
+        unit.keep(|| Ok((step + 1, trainer.state()?, &best)))?;
         progress.loss(loss);
         progress.step(&format!("loss {loss:.5}"));
         progress.check()?;

@@ -46,9 +46,9 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
         let pairs = block_pairs(teacher, &soft, block, &check, config)?;
         let goal = Goal { pairs, drop_state: Some(drop_state), stream: (3 << 32) + index as u64 };
         let mut trainer = Trainer::new(Lesson { student: &block.student, ..lesson }, &soft, goal, config)?;
-        let soft_start = trainer.snapshot();
+        let soft_start = trainer.snapshot()?;
         trainer.harden()?;
-        let (before, nearest) = (trainer.loss(&check, progress)?, trainer.snapshot());
+        let (before, nearest) = (trainer.loss(&check, progress)?, trainer.snapshot()?);
         trainer.restore(&soft_start)?;
         let name = format!("block {} of {}", index + 1, blocks.len());
         learn(&mut trainer, &train, steps, &name, progress)?;
@@ -56,7 +56,7 @@ pub fn reconstruct(lesson: Lesson<'_>, graph: &mut Graph, config: &Config, progr
             true => better += 1,
             false => trainer.restore(&nearest)?,
         }
-        trainer.store(&mut soft);
+        trainer.store(&mut soft)?;
     }
     progress.end();
     adopt(graph, student, &soft, &softened)?;
@@ -80,13 +80,13 @@ fn learn(trainer: &mut Trainer, train: &CalibrationSet, steps: usize, name: &str
     }
     for step in first..steps {
         let loss = trainer.step(train, Moment { step, of: steps }, progress)?;
-        unit.keep(|| Ok((step + 1, trainer.state())))?;
+        unit.keep(|| Ok((step + 1, trainer.state()?)))?;
         progress.loss(loss);
         progress.step(&format!("{name}, loss {loss:.5}"));
         progress.check()?;
     }
     trainer.harden()?;
-    unit.finish(&trainer.snapshot())
+    unit.finish(&trainer.snapshot()?)
 }
 
 fn block_pairs(teacher: &Graph, soft: &Graph, block: &Block, set: &CalibrationSet, config: &Config) -> Result<Vec<Pair>> {

@@ -6,6 +6,8 @@ use crate::calibration::{CalibrationSet, Samples};
 use crate::error::Result;
 use crate::ops::operator::Layout;
 use crate::random::Random;
+#[cfg(feature = "candle")]
+use crate::synthesis::input::Picture;
 use crate::synthesis::input::{Augmentation, Input};
 
 /// An input, and how its samples lie at rest.
@@ -18,15 +20,21 @@ impl Source {
     pub fn new(input: &Input) -> Self {
         Source { input: input.clone(), layout: Layout::row_major(&input.shape) }
     }
+
+    /// Where channels, rows and columns are, if it is a picture.
+    #[cfg(feature = "candle")]
+    pub fn picture(&self) -> Option<Picture> {
+        self.input.picture()
+    }
 }
 
 /// A sample as a step sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    sample: usize,
-    augmentation: Augmentation,
+    pub(super) sample: usize,
+    pub(super) augmentation: Augmentation,
     /// Another sample, and its part of the mixture.
-    mixed: Option<(usize, f32)>,
+    pub(super) mixed: Option<(usize, f32)>,
 }
 
 impl View {

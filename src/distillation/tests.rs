@@ -5,6 +5,7 @@ use super::*;
 use crate::calibration::{calibrate, observers};
 use crate::checkpoint::tests::check_resuming;
 use crate::emit::insert;
+use crate::execution::tests::all_devices;
 use crate::graph::ValueId;
 use crate::graph::sketch::{Sketch, noise};
 use crate::passes::{prepare, simplify};
@@ -119,15 +120,18 @@ fn what_was_interrupted_goes_on_to_the_same_student() {
     let (teacher, graph, student) = narrow_pair(1.0, &widths);
     let set = noise(&teacher, 32);
     let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
-    let config = Config { steps: Steps::Exactly(7), mixup: 0.5, ..Config::default() };
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
-    check_resuming(5, |progress| {
-        let mut graph = graph.clone();
-        reconstruct(lesson, &mut graph, &config, progress)?;
-        distill(lesson, &mut graph, &config, progress)?;
-        let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32);
-        Ok(Parameters::values(&student).into_iter().map(numbers).collect::<Vec<_>>())
-    });
+    for device in all_devices() {
+        let execution = execution::Config { device, ..execution::Config::default() };
+        let config = Config { steps: Steps::Exactly(7), mixup: 0.5, execution, ..Config::default() };
+        check_resuming(5, |progress| {
+            let mut graph = graph.clone();
+            reconstruct(lesson, &mut graph, &config, progress)?;
+            distill(lesson, &mut graph, &config, progress)?;
+            let numbers = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32);
+            Ok(Parameters::values(&student).into_iter().map(numbers).collect::<Vec<_>>())
+        });
+    }
 }
 
 /// On tensors, with one device and with two, students become as good as on the tape.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classroom::{Classroom, GROUPS, Setup};
 use super::pairs::Pair;
-use super::parameters::{Parameters, Snapshot};
+use super::parameters::{Parameters, Snapshot, push_at};
 use super::sampling::{Dealt, Sampler, View};
 use super::{Config, Lesson};
 use crate::calibration::CalibrationSet;
@@ -12,7 +12,6 @@ use crate::emit::Student;
 use crate::error::{Error, Result};
 use crate::execution::adam::{Adam, Moment};
 use crate::graph::{Graph, ValueId};
-use crate::kernels::Isa;
 use crate::memory;
 use crate::passes::single_sample;
 use crate::progress::Progress;
@@ -25,7 +24,6 @@ pub struct Trainer {
     parameters: Parameters,
     /// The state of all QuantizationDrops.
     drop_state: Option<ValueId>,
-    isa: Isa,
     sampler: Sampler,
 }
 
@@ -61,10 +59,11 @@ impl Trainer {
             batch: config.batch,
             execution: config.execution,
         };
-        let classroom = setup.open()?;
-        let parameters = Parameters::new(classroom.student(), graph, student, config.rates);
+        let mut classroom = setup.open()?;
+        let (parameters, tunings) = Parameters::new(classroom.student(), graph, student, config.rates)?;
+        classroom.tune(tunings)?;
         let sampler = Sampler::new(Random::new(config.seed, stream), config.batch, config.mixup);
-        Ok(Trainer { classroom, pairs, parameters, drop_state, isa: config.execution.isa, sampler })
+        Ok(Trainer { classroom, pairs, parameters, drop_state, sampler })
     }
 
     /// One step on the next samples of `set`; returns their mean loss.
@@ -75,15 +74,18 @@ impl Trainer {
         let batch = self.sampler.next(set);
         let mark = self.sampler.mark();
         self.set_drop_state(mark)?;
-        let (loss, mut gradients) = self.classroom.gradients(set, &batch, &self.pairs, progress)?;
-        self.parameters.step(self.classroom.student_mut(), &mut gradients, moment, self.isa)?;
+        let loss = self.classroom.gradients(set, &batch, &self.pairs, progress)?;
+        self.classroom.step(self.parameters.pace * moment.rate(), push_at(moment))?;
         Ok(loss / batch.len() as f64)
     }
 
     fn set_drop_state(&mut self, state: f32) -> Result<()> {
         let Some(value) = self.drop_state else { return Ok(()) };
         let student = self.classroom.student_mut();
-        student.parameter_mut(value).into_iter().for_each(|memory| memory.fill(state));
+        if student.parameter_layout(value).is_none() {
+            return Ok(());
+        }
+        student.write_parameter(value, &[state])?;
         student.refresh()
     }
 
@@ -98,8 +100,11 @@ impl Trainer {
     }
 
     /// All that steps change, for [`Trainer::go_on_from`].
-    pub fn state(&self) -> TrainerState {
-        TrainerState { parameters: self.snapshot(), optimizers: self.parameters.optimizers(), dealt: self.sampler.state() }
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn state(&self) -> Result<TrainerState> {
+        Ok(TrainerState { parameters: self.snapshot()?, optimizers: self.classroom.optimizers()?, dealt: self.sampler.state() })
     }
 
     /// # Errors
@@ -107,7 +112,7 @@ impl Trainer {
     pub fn go_on_from(&mut self, state: TrainerState) -> Result<()> {
         self.check(&state.parameters)?;
         self.restore(&state.parameters)?;
-        self.parameters.restore_optimizers(state.optimizers);
+        self.classroom.restore_optimizers(state.optimizers)?;
         self.sampler.restore(state.dealt);
         Ok(())
     }
@@ -117,14 +122,16 @@ impl Trainer {
         self.parameters.pace = pace;
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    /// # Errors
+    /// If the engine fails.
+    pub fn snapshot(&self) -> Result<Snapshot> {
         self.parameters.snapshot(self.classroom.student())
     }
 
     /// # Errors
     /// If `snapshot`, which an earlier run kept, is of other parameters.
     pub fn check(&self, snapshot: &Snapshot) -> Result<()> {
-        match snapshot.iter().map(Vec::len).eq(self.snapshot().iter().map(Vec::len)) {
+        match snapshot.iter().map(Vec::len).eq(self.snapshot()?.iter().map(Vec::len)) {
             true => Ok(()),
             false => Err(Error::Internal("a state that was kept is of other parameters".into())),
         }
@@ -145,8 +152,11 @@ impl Trainer {
     }
 
     /// Writes what was tuned into the constants of `graph`.
-    pub fn store(&self, graph: &mut Graph) {
-        self.parameters.store(self.classroom.student(), graph);
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn store(&self, graph: &mut Graph) -> Result<()> {
+        self.parameters.store(self.classroom.student(), graph)
     }
 }
 

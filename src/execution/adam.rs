@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::motion::Motion;
 use crate::kernels::Isa;
 
 /// Adam on a slice of numbers.
@@ -9,10 +10,9 @@ use crate::kernels::Isa;
 /// Paper: Kingma, Ba 2015, arXiv:1412.6980.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Adam {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    decay: Decay,
-    step: i32,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
+    pub pace: Pace,
 }
 
 /// How much of the first and second moment each step keeps.
@@ -26,34 +26,102 @@ impl Decay {
     pub const SHORT: Decay = Decay(0.5, 0.9);
 }
 
-impl Adam {
-    pub fn new(len: usize, decay: Decay) -> Self {
-        Adam { first: vec![0.0; len], second: vec![0.0; len], decay, step: 0 }
+/// What all numbers of an optimizer have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    decay: Decay,
+    /// Steps that were taken.
+    step: i32,
+}
+
+impl Pace {
+    pub fn new(decay: Decay) -> Self {
+        Pace { decay, step: 0 }
     }
 
-    /// Turns `gradient` into directions: every value is to move by −(learning rate) × direction, where |direction| is
-    /// about 1.
-    pub fn direct(&mut self, gradient: &mut [f32], isa: Isa) {
+    /// The next step.
+    pub fn next(&mut self, rate: f32) -> Step {
         self.step += 1;
-        let Decay(of_first, of_second) = self.decay;
-        let correction = (1.0 / (1.0 - of_first.powi(self.step)), 1.0 / (1.0 - of_second.powi(self.step)).sqrt());
-        let (decay, first, second) = (self.decay, &mut self.first, &mut self.second);
-        isa.run(
-            #[inline(always)]
-            || direct(gradient, first, second, decay, correction),
-        );
+        let Decay(first, second) = self.decay;
+        let correction = (1.0 / (1.0 - first.powi(self.step)), 1.0 / (1.0 - second.powi(self.step)).sqrt());
+        Step { decay: self.decay, correction, rate }
     }
 }
 
-#[inline(always)]
-fn direct(gradient: &mut [f32], first: &mut [f32], second: &mut [f32], decay: Decay, correction: (f32, f32)) {
-    let n = gradient.len();
-    let (first, second) = (&mut first[..n], &mut second[..n]);
-    for i in 0..n {
-        let g = gradient[i];
-        first[i] += (1.0 - decay.0) * (g - first[i]);
-        second[i] += (1.0 - decay.1) * (g * g - second[i]);
-        gradient[i] = first[i] * correction.0 / (second[i].sqrt() * correction.1 + 1e-12);
+impl Adam {
+    pub fn new(len: usize, decay: Decay) -> Self {
+        Adam { first: vec![0.0; len], second: vec![0.0; len], pace: Pace::new(decay) }
+    }
+
+    /// Moves `x` against `gradient`.
+    pub fn step(&mut self, x: &mut [f32], gradient: &[f32], motion: &Motion<&[f32]>, rate: f32, isa: Isa) {
+        let step = self.pace.next(rate);
+        step.advance([x, &mut self.first, &mut self.second], gradient, motion, isa);
+    }
+}
+
+/// One step of numbers whose direction is first moment / √second moment, both corrected for their start at 0: about 1 in size.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub decay: Decay,
+    /// Factors of first moment and root of the second.
+    pub correction: (f32, f32),
+    pub rate: f32,
+}
+
+impl Step {
+    /// Moves numbers, with their first and second moments. What `motion` holds repeats where it is shorter.
+    pub fn advance(&self, [x, first, second]: [&mut [f32]; 3], gradient: &[f32], motion: &Motion<&[f32]>, isa: Isa) {
+        let period = match motion {
+            Motion::InUnits(unit) => unit.len(),
+            Motion::Within { low, .. } => low.len(),
+            _ => x.len(),
+        };
+        let period = period.max(1);
+        let moments = first.chunks_mut(period).zip(second.chunks_mut(period));
+        for ((x, (first, second)), gradient) in x.chunks_mut(period).zip(moments).zip(gradient.chunks(period)) {
+            isa.run(
+                #[inline(always)]
+                || self.advance_sample([x, first, second], gradient, motion),
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn advance_sample(&self, state: [&mut [f32]; 3], gradient: &[f32], motion: &Motion<&[f32]>) {
+        let (n, rate) = (gradient.len(), self.rate);
+        match motion {
+            Motion::Free => self.each(state, gradient, |_, x, direction| x - rate * direction),
+            Motion::InUnits(unit) => {
+                let unit = &unit[..n];
+                self.each(state, gradient, |i, x, direction| x - rate * unit[i] * direction)
+            }
+            Motion::Within { low, high } => {
+                let (low, high) = (&low[..n], &high[..n]);
+                self.each(state, gradient, |i, x, direction| {
+                    let moved = x - rate * (high[i] - low[i]) * direction;
+                    let raised = if moved < low[i] { low[i] } else { moved };
+                    if raised > high[i] { high[i] } else { raised }
+                })
+            }
+            Motion::Multiply { most } => {
+                self.each(state, gradient, |_, x, direction| (x * (1.0 - rate * direction).clamp(0.5, 2.0)).min(*most))
+            }
+            Motion::Round(push) => self.each(state, gradient, |_, v, direction| v + rate * (push.of(v) - direction)),
+        }
+    }
+
+    #[inline(always)]
+    fn each(&self, [x, first, second]: [&mut [f32]; 3], gradient: &[f32], moved: impl Fn(usize, f32, f32) -> f32) {
+        let n = gradient.len();
+        let (x, first, second) = (&mut x[..n], &mut first[..n], &mut second[..n]);
+        for i in 0..n {
+            let g = gradient[i];
+            first[i] += (1.0 - self.decay.0) * (g - first[i]);
+            second[i] += (1.0 - self.decay.1) * (g * g - second[i]);
+            let direction = first[i] * self.correction.0 / (second[i].sqrt() * self.correction.1 + 1e-12);
+            x[i] = moved(i, x[i], direction);
+        }
     }
 }
 
@@ -86,9 +154,8 @@ mod tests {
     fn finds_the_minimum_of_a_parabola() {
         let (mut x, mut adam) = (vec![3.0f32, -2.0], Adam::new(2, Decay::USUAL));
         for step in 0..400 {
-            let mut gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
-            adam.direct(&mut gradient, Isa::detect());
-            x.iter_mut().zip(gradient).for_each(|(x, direction)| *x -= 0.1 * Moment { step, of: 400 }.rate() * direction);
+            let gradient: Vec<f32> = x.iter().enumerate().map(|(i, x)| (i as f32 + 1.0) * 1e-4 * (x - 1.0)).collect();
+            adam.step(&mut x, &gradient, &Motion::Free, 0.1 * Moment { step, of: 400 }.rate(), Isa::detect());
         }
         assert!(x.iter().all(|x| (x - 1.0).abs() < 1e-2), "{x:?}");
     }

@@ -4,9 +4,10 @@ pub mod adam;
 #[cfg(feature = "candle")]
 pub mod candle;
 mod device;
+mod motion;
 pub mod tape;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod tunable;
 
 use std::collections::HashSet;
@@ -21,8 +22,9 @@ use crate::kernels::Isa;
 use crate::memory;
 use crate::passes::single_sample;
 pub use device::{Cards, Device};
+pub use motion::{Motion, Push};
 use tape::{Lane, Request, Tape};
-pub use tunable::Tunable;
+pub use tunable::{Tunable, Tuning};
 
 /// How to run. Results depend on `isa`, never on the number of threads (rayon's global pool).
 #[derive(Clone, Copy, Debug)]

@@ -2,14 +2,23 @@
 
 use std::collections::HashMap;
 
-use super::Tunable;
 use super::tape::{Lane, Request, Tape};
+use super::{Device, Tunable};
 use crate::graph::sketch::{Sketch, noise};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::ops::Attributes;
 use crate::passes::single_sample;
 use crate::random::Random;
+
+/// Every engine that this binary can test.
+pub fn all_devices() -> Vec<Device> {
+    #[cfg(feature = "candle")]
+    let others = super::candle::tests::devices();
+    #[cfg(not(feature = "candle"))]
+    let others = Vec::new();
+    [vec![Device::Cpu], others].concat()
+}
 
 /// A network with what backward passes stumble over: a value read thrice, a concatenation, strides, pools that overlap,
 /// depthwise and grouped convolutions, gates, and pads that differ from side to side.

@@ -1,5 +1,6 @@
 //! Constants of a compiled graph that may change.
 
+use super::motion::Motion;
 use crate::error::Result;
 use crate::graph::ValueId;
 use crate::ops::operator::Layout;
@@ -7,11 +8,17 @@ use crate::tensor::TensorData;
 
 /// A compiled graph with parameters.
 pub trait Tunable {
-    /// Elements of a parameter in memory order.
-    fn parameter(&self, value: ValueId) -> Option<&[f32]>;
+    /// Elements of a parameter in memory order, brought to the host where they are not there; `None` if it is no parameter.
+    ///
+    /// # Errors
+    /// If the device that holds them fails.
+    fn read_parameter(&self, value: ValueId) -> Result<Option<Vec<f32>>>;
 
-    /// As above; call [`Tunable::refresh`] after changing them.
-    fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]>;
+    /// Changes all elements of a parameter; call [`Tunable::refresh`] afterwards.
+    ///
+    /// # Errors
+    /// If it is no parameter or has not as many elements, or the device that holds them fails.
+    fn write_parameter(&mut self, value: ValueId, elements: &[f32]) -> Result<()>;
 
     fn parameter_layout(&self, value: ValueId) -> Option<&Layout>;
 
@@ -22,8 +29,20 @@ pub trait Tunable {
     fn refresh(&mut self) -> Result<()>;
 
     /// A parameter as a tensor at rest.
-    fn parameter_tensor(&self, value: ValueId) -> Option<TensorData> {
-        let (memory, layout) = (self.parameter(value)?, self.parameter_layout(value)?);
-        Some(TensorData::new(&layout.shape, layout.offsets().into_iter().map(|offset| memory[offset]).collect()))
+    ///
+    /// # Errors
+    /// As [`Tunable::read_parameter`].
+    fn parameter_tensor(&self, value: ValueId) -> Result<Option<TensorData>> {
+        let (Some(memory), Some(layout)) = (self.read_parameter(value)?, self.parameter_layout(value)) else { return Ok(None) };
+        Ok(Some(TensorData::new(&layout.shape, layout.offsets().into_iter().map(|offset| memory[offset]).collect())))
     }
+}
+
+/// A parameter that is to move, and how.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    pub value: ValueId,
+    /// Holds numbers in the order of [`Tunable::read_parameter`]'s.
+    pub motion: Motion<Vec<f32>>,
+    pub rate: f32,
 }

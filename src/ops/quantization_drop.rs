@@ -12,16 +12,23 @@ use crate::kernels::Isa;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantizationDrop;
 
+impl QuantizationDrop {
+    /// What seeds the choice where the state is this; `None` where nothing is left out.
+    pub fn seed(state: f32) -> Option<u32> {
+        (state >= 0.0).then_some(state as u32)
+    }
+
+    /// Whether element `index` of a sample keeps its value.
+    #[inline(always)]
+    pub fn keeps(x: f32, index: usize, seed: u32) -> bool {
+        let mixed = (x.to_bits() ^ seed ^ (index as u32).wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
+        (mixed ^ (mixed >> 15)).wrapping_mul(0xC2B2_AE35) >> 31 == 1
+    }
+}
+
 struct Drop {
     state: f32,
     isa: Isa,
-}
-
-/// Whether an element keeps its value.
-#[inline(always)]
-fn keeps(x: f32, index: usize, seed: u32) -> bool {
-    let mixed = (x.to_bits() ^ seed ^ (index as u32).wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
-    (mixed ^ (mixed >> 15)).wrapping_mul(0xC2B2_AE35) >> 31 == 1
 }
 
 #[inline(always)]
@@ -29,7 +36,7 @@ fn choose(x: &[f32], quantized: &[f32], seed: u32, output: &mut [f32]) {
     let n = output.len();
     let (x, quantized) = (&x[..n], &quantized[..n]);
     for i in 0..n {
-        output[i] = if keeps(x[i], i, seed) { x[i] } else { quantized[i] };
+        output[i] = if QuantizationDrop::keeps(x[i], i, seed) { x[i] } else { quantized[i] };
     }
 }
 
@@ -39,13 +46,7 @@ fn pass(x: &[f32], gradient: &[f32], seed: u32, kept: bool, target: &mut [f32]) 
     let n = target.len();
     let (x, gradient) = (&x[..n], &gradient[..n]);
     for i in 0..n {
-        target[i] += if keeps(x[i], i, seed) == kept { gradient[i] } else { 0.0 };
-    }
-}
-
-impl Drop {
-    fn seed(&self) -> Option<u32> {
-        (self.state >= 0.0).then_some(self.state as u32)
+        target[i] += if QuantizationDrop::keeps(x[i], i, seed) == kept { gradient[i] } else { 0.0 };
     }
 }
 
@@ -55,7 +56,7 @@ impl Kernel for Drop {
     }
 
     fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        match self.seed() {
+        match QuantizationDrop::seed(self.state) {
             None => output.copy_from_slice(&inputs[1][..output.len()]),
             Some(seed) => self.isa.run(
                 #[inline(always)]
@@ -69,7 +70,7 @@ impl Kernel for Drop {
         for (index, gradient) in input_gradients.iter_mut().enumerate().take(2) {
             let Some(gradient) = gradient else { continue };
             let target = gradient.open();
-            match self.seed() {
+            match QuantizationDrop::seed(self.state) {
                 None if index == 0 => {}
                 None => target.iter_mut().zip(output_gradient).for_each(|(target, g)| *target += g),
                 Some(seed) => self.isa.run(

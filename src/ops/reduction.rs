@@ -61,7 +61,10 @@ impl ReducedAxes {
     }
 
     /// For each dimension whether it is reduced; `listed` is input 1.
-    fn reduced(&self, listed: Option<Vec<i64>>, rank: usize) -> Result<Vec<bool>, Refusal> {
+    ///
+    /// # Errors
+    /// If an axis does not exist.
+    pub fn reduced(&self, listed: Option<Vec<i64>>, rank: usize) -> Result<Vec<bool>, Refusal> {
         let axes = listed.or_else(|| self.axes.clone()).unwrap_or_default();
         let mut reduced = vec![axes.is_empty() && !self.noop_with_empty_axes; rank];
         for axis in axes {

@@ -44,6 +44,19 @@ pub enum AspectRatio {
 const ASPECT_RATIOS: [(&str, AspectRatio); 3] =
     [("stretch", AspectRatio::Stretch), ("not_larger", AspectRatio::NotLarger), ("not_smaller", AspectRatio::NotSmaller)];
 
+/// Weighted sums along one dimension.
+#[cfg(feature = "candle")]
+pub struct Resampling {
+    pub dim: usize,
+    pub from: usize,
+    pub to: usize,
+    /// `[from, to]`, row-major.
+    pub weights: Vec<f32>,
+}
+
+/// Of each output index along a dimension: input indices and weights.
+type Taps = Vec<Vec<(usize, f32)>>;
+
 /// How ONNX Runtime rounds in operator sets before 11: down where the image grows, up where it shrinks. Later sets have no name
 /// for that: see `passes::name_old_rounding`.
 pub const OLD_ROUNDING: &str = "old";
@@ -186,8 +199,33 @@ impl Resize {
         }
     }
 
+    /// [`Resize::taps`] of every dimension.
+    fn all_taps(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<Taps>, Refusal> {
+        let target = self.target(shape, scales, sizes)?;
+        Ok(shape.iter().zip(target).map(|(from, (to, scale))| self.taps(*from, to, scale)).collect())
+    }
+
+    /// For each dimension of `shape` that changes, what output indices mix of input indices.
+    ///
+    /// # Errors
+    /// If scales or sizes do not fit.
+    #[cfg(feature = "candle")]
+    pub fn weights(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<Resampling>, Refusal> {
+        let weights = |(dim, (from, taps)): (usize, (&usize, Taps))| {
+            if taps.iter().enumerate().all(|(to, taps)| matches!(taps.as_slice(), [(at, weight)] if *at == to && *weight == 1.0)) {
+                return None;
+            }
+            let mut weights = vec![0.0; from * taps.len()];
+            for (to, taps_of) in taps.iter().enumerate() {
+                taps_of.iter().for_each(|(at, weight)| weights[at * taps.len() + to] += weight);
+            }
+            Some(Resampling { dim, from: *from, to: taps.len(), weights })
+        };
+        Ok(shape.iter().zip(self.all_taps(shape, scales, sizes)?).enumerate().filter_map(weights).collect())
+    }
+
     /// For each output index, the input indices and weights that it mixes.
-    fn taps(&self, from: usize, to: usize, scale: f64) -> Vec<Vec<(usize, f32)>> {
+    fn taps(&self, from: usize, to: usize, scale: f64) -> Taps {
         let last = from as f64 - 1.0;
         let tap = |at: usize| {
             let position = self.position(at, from, to, scale);
@@ -297,8 +335,7 @@ impl Operator for Resize {
         let (input, output) = (&site.required(0)?.layout, site.outputs.first().ok_or("it has no output")?);
         let scales = site.get(2).and_then(|scales| scales.constant.as_ref()?.to_f32());
         let sizes = site.get(3).map(|_| site.integers(3)).transpose()?;
-        let target = self.target(&input.shape, scales, sizes)?;
-        let taps: Vec<_> = input.shape.iter().zip(target).map(|(from, (to, scale))| self.taps(*from, to, scale)).collect();
+        let taps = self.all_taps(&input.shape, scales, sizes)?;
         if self.interpolation == Interpolation::Nearest {
             let plain = Layout::row_major(&input.shape);
             return Ok(Implementation::Move { maps: vec![mix(&plain, &taps).into_iter().map(|terms| terms[0].0).collect()], fill: 0.0 });
@@ -316,7 +353,7 @@ impl Operator for Resize {
 }
 
 /// For every output element in row-major order, offsets and weights over all dimensions.
-fn mix(layout: &Layout, taps: &[Vec<Vec<(usize, f32)>>]) -> Vec<Vec<(u32, f32)>> {
+fn mix(layout: &Layout, taps: &[Taps]) -> Vec<Vec<(u32, f32)>> {
     let mut all = vec![vec![(0u32, 1.0f32)]];
     for (stride, taps) in layout.strides.iter().zip(taps) {
         let cross = |terms: &Vec<(u32, f32)>, more: &Vec<(usize, f32)>| -> Vec<(u32, f32)> {

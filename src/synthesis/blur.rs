@@ -31,6 +31,15 @@ impl Blur {
         }
     }
 
+    /// What blurs lines of `size` numbers: `[size, size]`, row-major and symmetric.
+    #[cfg(feature = "candle")]
+    pub fn matrix(&self, size: usize) -> Vec<f32> {
+        let (mut matrix, mut line) = (vec![0.0; size * size], vec![0.0; size]);
+        (0..size).for_each(|at| matrix[at * size + at] = 1.0);
+        (0..size).for_each(|row| self.blur_line(&mut matrix, row * size, 1, &mut line));
+        matrix
+    }
+
     fn blur_line(&self, pixels: &mut [f32], start: usize, stride: usize, line: &mut [f32]) {
         line.iter_mut().enumerate().for_each(|(at, x)| *x = pixels[start + at * stride]);
         let mirrored = |at: isize| {

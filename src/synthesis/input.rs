@@ -8,11 +8,31 @@ use crate::ops::operator::Layout;
 use crate::random::Random;
 
 /// Flip and shift of a whole batch, the same for every sample.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augmentation {
     pub flip: bool,
     /// Rows and columns, cyclic.
     pub shift: (isize, isize),
+}
+
+impl Augmentation {
+    /// Where each of `height` rows comes from.
+    pub fn rows(self, height: usize) -> Vec<usize> {
+        (0..height).map(|y| turn(y, self.shift.0, height)).collect()
+    }
+
+    /// Where each of `width` columns comes from.
+    pub fn columns(self, width: usize) -> Vec<usize> {
+        let column = |x: usize| {
+            let turned = turn(x, self.shift.1, width);
+            if self.flip { width - 1 - turned } else { turned }
+        };
+        (0..width).map(column).collect()
+    }
+}
+
+fn turn(at: usize, by: isize, size: usize) -> usize {
+    (at as isize + by).rem_euclid(size as isize) as usize
 }
 
 /// One graph input. Shape is that of one sample with its leading batch dimension.
@@ -155,16 +175,12 @@ impl Picture {
 
     /// With the strides of channel, row and column.
     fn for_each_from(self, from: [usize; 3], to: &Layout, augmentation: Augmentation, mut visit: impl FnMut(usize, usize, usize)) {
-        let Augmentation { flip, shift } = augmentation;
         let to = self.dims.map(|dim| to.strides[dim]);
-        let turn = |at: usize, by: isize, size: usize| (at as isize + by).rem_euclid(size as isize) as usize;
-        for y in 0..self.height {
-            let row = turn(y, shift.0, self.height) * from[1];
-            for x in 0..self.width {
-                let turned = turn(x, shift.1, self.width);
-                let column = if flip { self.width - 1 - turned } else { turned } * from[2];
+        let columns = augmentation.columns(self.width);
+        for (y, row) in augmentation.rows(self.height).into_iter().enumerate() {
+            for (x, column) in columns.iter().enumerate() {
                 for channel in 0..self.channels {
-                    visit(channel * from[0] + row + column, channel * to[0] + y * to[1] + x * to[2], channel);
+                    visit(channel * from[0] + row * from[1] + column * from[2], channel * to[0] + y * to[1] + x * to[2], channel);
                 }
             }
         }

@@ -2,6 +2,9 @@
 
 use std::fmt::Debug;
 
+#[cfg(feature = "candle")]
+use candle_core::Tensor;
+
 /// Mean and variance of a channel, as stored in the model or as found in a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gaussian {
@@ -60,6 +63,10 @@ pub trait ImageLoss: Debug + Sync {
 
     /// The loss; writes its derivative by each pixel.
     fn distance(&self, plane: Plane<'_>, gradient: &mut [f32]) -> f64;
+
+    /// The sum of the losses of planes `[planes, height, width]` on a device, a scalar, and their derivatives by each pixel.
+    #[cfg(feature = "candle")]
+    fn distances(&self, planes: &Tensor) -> candle_core::Result<(Tensor, Tensor)>;
 }
 
 /// A loss on the output of one image.

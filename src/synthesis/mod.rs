@@ -4,6 +4,7 @@
 
 mod assessment;
 mod blur;
+mod canvas;
 mod correlation;
 pub mod dead_leaves;
 mod frame;
@@ -17,6 +18,8 @@ pub mod method;
 pub mod moments;
 mod passes;
 mod range_search;
+#[cfg(feature = "candle")]
+mod screen;
 pub mod sibling;
 pub mod similarity;
 mod sites;
@@ -299,9 +302,8 @@ fn optimize(
         let stream = |purpose: u32| Random::new(config.seed, 1 << purpose | (*factor as u64 - 1) << 48 | index as u64);
         let setting =
             Setting { inputs, samples: range.len(), rate: config.method.rate, seed: config.seed, batch: index as u64, isa: execution.isa };
-        let mut source = (config.method.source.open)(&setting)?;
         let extent = Extent { steps: *most, sufficient: sufficient(config, index) };
-        let course = Course { source: source.as_mut(), earlier: &earlier, extent, random: stream(32), of_labels: stream(33), progress };
+        let course = Course { setting, earlier: &earlier, extent, random: stream(32), of_labels: stream(33), progress };
         let seen = stage.shrink_all(read_batch(samples, range.clone())?, full);
         let Matched { images, sums, losses } = matching.optimize(seen, course)?;
         earlier = sums;

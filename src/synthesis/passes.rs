@@ -2,29 +2,31 @@
 
 use rayon::prelude::*;
 
+use super::canvas::Canvas;
 use super::frame::Frame;
 use super::goal::{Goal, Pull};
-use super::input::Input;
-use super::matching::Sample;
+use super::input::{Augmentation, Input};
+use super::matching::{Image, Sample};
+use super::method::Method;
+use super::source::{Setting, Source};
 use crate::error::{Error, Result};
-use crate::execution::tape::{Lane, Lanes, Request, SharedGradients, Tape};
+use crate::execution::adam::Moment;
+use crate::execution::tape::{Lane, Lanes, Request, Tape};
 use crate::execution::{self, Device, Tunable};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
 use crate::memory;
-use crate::ops::operator::{Gradient, Layout};
+use crate::ops::operator::Gradient;
 use crate::progress::Progress;
 use crate::random::Random;
 
-/// The engine that a batch goes through.
+/// The engine that a batch goes through, which holds its images.
 pub trait Passes {
-    /// How elements of input `input` lie in a [`Sample`].
-    fn input_layout(&self, input: usize) -> Layout;
-
-    /// Gradients for shared values that nobody reads.
-    fn unused(&self) -> SharedGradients {
-        SharedGradients::default()
-    }
+    /// Takes the images of a batch, which are row-major, and a source that moves them.
+    ///
+    /// # Errors
+    /// If the source cannot be opened, or the engine has no memory for the images.
+    fn begin(&mut self, images: Vec<Image>, setting: &Setting<'_>) -> Result<()>;
 
     /// Draws new offsets for all swing convolutions.
     ///
@@ -32,17 +34,58 @@ pub trait Passes {
     /// If they cannot be changed.
     fn swing(&mut self, random: &mut Random) -> Result<()>;
 
+    /// How the network sees the images from now on.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn see_through(&mut self, augmentation: Augmentation) -> Result<()>;
+
     /// Finds the sums of every sample at every site, and what its scores add to the loss.
     ///
     /// # Errors
     /// If the engine fails.
-    fn forward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, progress: &dyn Progress) -> Result<()>;
+    fn forward(&mut self, samples: &mut [Sample], goal: &Goal<'_>, progress: &dyn Progress) -> Result<()>;
 
-    /// Finds the gradients of every sample's elements. `shared` is the pull at each site, where samples have none of their own.
+    /// Finds the gradients of every sample's elements, and returns the loss on pixels. `shared` is the pull at each site, where
+    /// samples have none of their own.
     ///
     /// # Errors
     /// If the engine fails.
-    fn backward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, shared: &[Pull], progress: &dyn Progress) -> Result<()>;
+    fn backward(&mut self, samples: &[Sample], goal: &Goal<'_>, shared: &[Pull], progress: &dyn Progress) -> Result<f64>;
+
+    /// Moves the images by one step against their gradients.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn descend(&mut self, at: Moment, progress: &dyn Progress) -> Result<()>;
+
+    /// The images and what moves them, for [`Passes::put_back`].
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn state(&self) -> Result<Vec<u8>>;
+
+    /// Goes on from a `state` of a batch that began like this one.
+    ///
+    /// # Errors
+    /// If it is not one, or the engine fails.
+    fn put_back(&mut self, state: &[u8]) -> Result<()>;
+
+    /// The images, row-major, as the network saw them.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn finish(&mut self, progress: &dyn Progress) -> Result<Vec<Image>>;
+}
+
+/// A state that cannot be kept.
+pub(super) fn not_kept(error: postcard::Error) -> Error {
+    Error::Internal(format!("a batch cannot be kept: {error}"))
+}
+
+/// A state that does not fit.
+pub(super) fn damaged() -> Error {
+    Error::Internal("a batch was kept by another version".into())
 }
 
 /// How often the pixels of a batch are in memory: as they were, as they are, their gradients, two moments, and at full size.
@@ -76,7 +119,7 @@ impl Activations {
     }
 
     /// Does `work` on every sample, with a lane for each; the second argument says whether its activations are there.
-    fn for_each(&mut self, tape: &Tape, samples: &mut [Sample], work: impl Fn(&mut Sample, &mut Lane, bool) + Sync) {
+    fn for_each<T: Send>(&mut self, tape: &Tape, samples: &mut [T], work: impl Fn(&mut T, &mut Lane, bool) + Sync) {
         match self {
             Activations::Kept(lanes) => {
                 samples.par_iter_mut().zip(lanes).for_each(|(sample, lane)| work(sample, lane, true));
@@ -124,6 +167,13 @@ pub struct TapePasses {
     swings: Vec<ValueId>,
     pub(super) activations: Activations,
     isa: Isa,
+    inputs: Vec<Input>,
+    method: Method,
+    frame: Frame,
+    canvases: Vec<Canvas>,
+    source: Option<Box<dyn Source>>,
+    /// Numbers that sums at any site are made in.
+    scratch: usize,
 }
 
 impl TapePasses {
@@ -136,7 +186,15 @@ impl TapePasses {
         let activations = Activations::plan(&tape, inputs, samples, progress)?;
         // What lies behind the last seed is not compiled.
         let swings = swings.iter().copied().filter(|value| tape.parameter(*value).is_some()).collect();
-        Ok(TapePasses { tape, swings, activations, isa })
+        let layouts = (0..inputs.len()).map(|index| tape.input_layout(index).clone()).collect();
+        let frame = Frame::new(inputs, layouts, goal.method.low_pass);
+        let scratch = 2 * goal.sites.iter().map(|site| site.stored.len()).max().unwrap_or(0);
+        let (inputs, method) = (inputs.to_vec(), goal.method.clone());
+        Ok(TapePasses { tape, swings, activations, isa, inputs, method, frame, canvases: Vec::new(), source: None, scratch })
+    }
+
+    fn source(&self) -> Result<&dyn Source> {
+        self.source.as_deref().ok_or_else(|| Error::Internal("no batch was begun".into()))
     }
 }
 
@@ -146,12 +204,11 @@ pub(super) fn draw_offsets(offsets: &mut [f32], random: &mut Random) {
 }
 
 impl Passes for TapePasses {
-    fn input_layout(&self, input: usize) -> Layout {
-        self.tape.input_layout(input).clone()
-    }
-
-    fn unused(&self) -> SharedGradients {
-        self.tape.shared_gradients()
+    fn begin(&mut self, images: Vec<Image>, setting: &Setting<'_>) -> Result<()> {
+        self.source = Some((self.method.source.open)(setting)?);
+        let canvas = |image: Image| Canvas::new(&image, &self.frame, self.scratch, self.tape.shared_gradients());
+        self.canvases = images.into_iter().map(canvas).collect();
+        Ok(())
     }
 
     fn swing(&mut self, random: &mut Random) -> Result<()> {
@@ -165,18 +222,26 @@ impl Passes for TapePasses {
         Ok(())
     }
 
-    fn forward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, _: &dyn Progress) -> Result<()> {
+    fn see_through(&mut self, augmentation: Augmentation) -> Result<()> {
+        self.frame.see_through(&self.inputs, augmentation);
+        Ok(())
+    }
+
+    fn forward(&mut self, samples: &mut [Sample], goal: &Goal<'_>, _: &dyn Progress) -> Result<()> {
         let share = 1.0 / samples.len().max(1) as f64;
-        let TapePasses { tape, isa, activations, .. } = self;
-        let tape: &Tape = tape;
-        activations.for_each(tape, samples, |sample, lane, _| {
-            sample.look(frame);
-            show(sample, tape, lane, frame);
-            let Sample { sums, scratch, scores_gradient, loss, label, .. } = sample;
+        let TapePasses { tape, isa, activations, frame, canvases, source, .. } = self;
+        let (tape, frame): (&Tape, &Frame) = (tape, frame);
+        source.iter_mut().for_each(|source| source.render(canvases));
+        let mut pairs: Vec<(&mut Canvas, &mut Sample)> = canvases.iter_mut().zip(samples).collect();
+        activations.for_each(tape, &mut pairs, |(canvas, sample), lane, _| {
+            canvas.look(frame);
+            show(canvas, tape, lane, frame);
+            let Sample { sums, scores_gradient, loss, label, .. } = &mut **sample;
+            *loss = 0.0;
             tape.forward_with(lane, &mut |seed, values| match sums.get_mut(seed) {
                 Some(sums) => {
                     sums.clear();
-                    sums.add_sample(values, scratch, *isa);
+                    sums.add_sample(values, &mut canvas.scratch, *isa);
                 }
                 None => *loss += share * goal.judge_scores(values, *label, scores_gradient),
             });
@@ -184,37 +249,64 @@ impl Passes for TapePasses {
         Ok(())
     }
 
-    fn backward(&mut self, samples: &mut [Sample], frame: &Frame, goal: &Goal<'_>, shared: &[Pull], _: &dyn Progress) -> Result<()> {
+    fn backward(&mut self, samples: &[Sample], goal: &Goal<'_>, shared: &[Pull], _: &dyn Progress) -> Result<f64> {
         let share = 1.0 / samples.len().max(1) as f32;
-        let TapePasses { tape, isa, activations, .. } = self;
-        let tape: &Tape = tape;
-        activations.for_each(tape, samples, |sample, lane, is_there| {
+        let TapePasses { tape, isa, activations, frame, canvases, .. } = self;
+        let (tape, frame): (&Tape, &Frame) = (tape, frame);
+        let mut pairs: Vec<(&mut Canvas, &Sample)> = canvases.iter_mut().zip(samples).collect();
+        activations.for_each(tape, &mut pairs, |(canvas, sample), lane, is_there| {
             if !is_there {
-                show(sample, tape, lane, frame);
+                show(canvas, tape, lane, frame);
                 tape.forward(lane);
             }
-            let Sample { pulls, scores_gradient, unused, .. } = sample;
-            let pulls = if pulls.is_empty() { shared } else { pulls.as_slice() };
+            let pulls = if sample.pulls.is_empty() { shared } else { sample.pulls.as_slice() };
             let seed = |index: usize, values: &[f32], gradient: &mut Gradient<'_>| {
                 if index == goal.sites.len() {
-                    gradient.open().iter_mut().zip(scores_gradient.iter()).for_each(|(to, from)| *to += share * from);
+                    gradient.open().iter_mut().zip(&sample.scores_gradient).for_each(|(to, from)| *to += share * from);
                 } else if let Some(pull) = pulls.get(index) {
                     pull.add(values, gradient.open(), *isa);
                 }
             };
-            tape.backward(lane, unused, &seed);
-            for index in 0..sample.elements.len() {
-                sample.take_gradient(index, tape.input_gradient(lane, index), frame);
+            tape.backward(lane, &mut canvas.unused, &seed);
+            for index in 0..canvas.elements.len() {
+                canvas.take_gradient(index, tape.input_gradient(lane, index), frame);
             }
-            sample.complete_gradients(goal.method, frame, share);
+            canvas.complete_gradients(goal.method, frame, share);
         });
-        Ok(())
+        Ok(self.canvases.iter().map(|canvas| canvas.loss).sum())
+    }
+
+    fn descend(&mut self, at: Moment, _: &dyn Progress) -> Result<()> {
+        let TapePasses { canvases, frame, source, .. } = self;
+        source.iter_mut().try_for_each(|source| source.descend(canvases, frame, at))
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        let elements: Vec<&Vec<Vec<f32>>> = self.canvases.iter().map(|canvas| &canvas.elements).collect();
+        let source = self.source()?.state().map_err(not_kept)?;
+        postcard::to_stdvec(&(elements, source)).map_err(not_kept)
+    }
+
+    fn put_back(&mut self, state: &[u8]) -> Result<()> {
+        let (elements, source): (Vec<Image>, Vec<u8>) = postcard::from_bytes(state).map_err(|_| damaged())?;
+        let fits = |(canvas, elements): (&Canvas, &Image)| canvas.elements.iter().map(Vec::len).eq(elements.iter().map(Vec::len));
+        if self.canvases.len() != elements.len() || !self.canvases.iter().zip(&elements).all(fits) {
+            return Err(damaged());
+        }
+        self.canvases.iter_mut().zip(elements).for_each(|(canvas, elements)| canvas.elements = elements);
+        self.source.iter_mut().try_for_each(|own| own.restore(&source)).map_err(|_| damaged())
+    }
+
+    fn finish(&mut self, _: &dyn Progress) -> Result<Vec<Image>> {
+        let mut canvases = std::mem::take(&mut self.canvases);
+        self.source.iter_mut().for_each(|source| source.render(&mut canvases));
+        Ok(canvases.into_iter().map(|canvas| canvas.finish(&self.frame)).collect())
     }
 }
 
 /// Puts the sample before the network.
-fn show(sample: &Sample, tape: &Tape, lane: &mut Lane, frame: &Frame) {
-    for index in 0..sample.elements.len() {
-        tape.input_mut(lane, index).iter_mut().zip(sample.seen(index, frame)).for_each(|(to, x)| *to = x);
+fn show(canvas: &Canvas, tape: &Tape, lane: &mut Lane, frame: &Frame) {
+    for index in 0..canvas.elements.len() {
+        tape.input_mut(lane, index).iter_mut().zip(canvas.seen(index, frame)).for_each(|(to, x)| *to = x);
     }
 }

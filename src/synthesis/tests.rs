@@ -6,6 +6,7 @@ use super::swing::insert_swing;
 use super::*;
 use crate::checkpoint::tests::check_resuming;
 use crate::execution::tape::Lanes;
+use crate::execution::tests::all_devices;
 use crate::graph::sketch::{Sketch, assert_same_function};
 use crate::progress::Silent;
 
@@ -85,12 +86,11 @@ fn activations_that_are_made_again_are_the_same() {
         }
         let images = read_batch(&first_samples(&inputs, config.method.start, config.seed, config.samples).unwrap(), 0..5).unwrap();
         let setting = Setting { inputs: &inputs, samples: 5, rate: config.method.rate, seed: 0, batch: 0, isa };
-        let mut source = (config.method.source.open)(&setting).unwrap();
         let mut matching = Matching { passes: Box::new(passes), goal: &goal, inputs: &inputs };
         let earlier: Vec<ChannelSums> = goal.sites.iter().map(|site| ChannelSums::new(site.stored.len())).collect();
         let (random, of_labels) = (Random::new(0, 1), Random::new(0, 2));
         let extent = Extent { steps: 6, sufficient: None };
-        let course = Course { source: source.as_mut(), earlier: &earlier, extent, random, of_labels, progress: &Silent };
+        let course = Course { setting, earlier: &earlier, extent, random, of_labels, progress: &Silent };
         matching.optimize(images, course).unwrap()
     };
     assert!(with(true) == with(false));
@@ -98,11 +98,14 @@ fn activations_that_are_made_again_are_the_same() {
 
 #[test]
 fn an_interrupted_synthesis_goes_on_to_the_same_images() {
-    for source in sources::all() {
-        for stages in [1, 2] {
-            let method = Method { source, stages, ..Method::default() };
-            let config = Config { method, ..config(6, 0) };
-            check_resuming(4, |progress| Ok(synthesize(&Sketch::residual(), &config, progress)?.set));
+    for device in all_devices() {
+        for source in sources::all() {
+            for stages in [1, 2] {
+                let method = Method { source, stages, ..Method::default() };
+                let execution = execution::Config { device, ..execution::Config::default() };
+                let config = Config { method, execution, ..config(6, 0) };
+                check_resuming(4, |progress| Ok(synthesize(&Sketch::residual(), &config, progress)?.set));
+            }
         }
     }
 }
@@ -111,7 +114,8 @@ fn an_interrupted_synthesis_goes_on_to_the_same_images() {
 #[cfg(feature = "candle")]
 #[test]
 fn tensors_come_as_near_as_the_tape() {
-    for method in [Method::default(), Method { pool: Pool::Image, ..Method::default() }, everything()] {
+    let generator = Method { source: sources::all()[1], ..Method::default() };
+    for method in [Method::default(), Method { pool: Pool::Image, ..Method::default() }, everything(), generator] {
         let with = |device| {
             let config =
                 Config { method: method.clone(), execution: execution::Config { device, ..execution::Config::default() }, ..config(40, 0) };

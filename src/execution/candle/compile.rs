@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use candle_core::{Device, Tensor};
 
 use super::convolution::Convolution;
+use super::dropping::Drop;
 use super::fused::Bend;
 use super::grouping::{Group, Kind, fusion, narrow_range};
 use super::host::Host;
 use super::moves::{Move, Swing};
-use super::normalization::{GlobalMean, Norm};
+use super::normalization::Norm;
 use super::pooling::Pool;
 use super::products::{Gemm, MatMul};
 use super::quantization::{Dequantize, FakeQuantize, Quantize, SoftRound};
 use super::step::Step;
-use super::{Network, Parameter, Placed, elementwise};
+use super::{Network, Parameter, Placed, along, elementwise};
 use crate::error::{Error, Result};
 use crate::execution::tape::{Request, needed_nodes};
 use crate::graph::{Graph, Node, ValueId, known_shape};
@@ -166,10 +167,9 @@ impl Compiler<'_> {
         let is_parameter = self.request.parameters.contains(&value);
         let shape = tensor.shape().to_vec();
         if is_parameter {
-            self.network.parameters.insert(value, Parameter { layout: Layout::row_major(&shape), elements });
-        } else {
-            self.put(value, elements, &shape)?;
+            self.network.parameters.insert(value, Parameter { layout: Layout::row_major(&shape), tuned: None });
         }
+        self.put(value, elements, &shape)?;
         let entry = Entry { shape, shared: true, needs_gradient: is_parameter, changes: is_parameter };
         self.entries.insert(value, entry.clone());
         Ok(entry)
@@ -199,8 +199,7 @@ impl Compiler<'_> {
         let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)? {
             Implementation::Constant(tensors) => return self.add_constants(&outputs, tensors),
             Implementation::Move { maps, fill } => {
-                let shapes: Vec<Option<&[usize]>> =
-                    entries.iter().map(|entry| entry.as_ref().map(|entry| entry.shape.as_slice())).collect();
+                let shapes = shapes(&entries);
                 let step = |(map, entry): (&Vec<u32>, &Entry)| {
                     Move::new(map, fill, &shapes, &entry.shape, self.device).map(|step| step.map(|step| Box::new(step) as Box<dyn Step>))
                 };
@@ -283,7 +282,7 @@ impl Compiler<'_> {
     }
 
     /// The form of `node` on tensors, if it has one.
-    fn form(&self, node: &Node, entries: &[Option<Entry>], output: &Entry) -> Result<Option<Box<dyn Step>>, Refusal> {
+    fn form(&mut self, node: &Node, entries: &[Option<Entry>], output: &Entry) -> Result<Option<Box<dyn Step>>, Refusal> {
         let entry = |index: usize| entries.get(index).and_then(Option::as_ref).ok_or_else(|| format!("input {index} is missing"));
         let wants = |index: usize| entries.get(index).and_then(Option::as_ref).is_some_and(|entry| entry.needs_gradient);
         let rank = |index: usize| entry(index).map(|entry| entry.shape.len());
@@ -314,14 +313,33 @@ impl Compiler<'_> {
         }
         Ok(match node.operator.name() {
             "MatMul" if rank(0)? >= 2 && rank(1)? >= 2 => Some(Box::new(MatMul)),
-            "GlobalAveragePool" => Some(Box::new(GlobalMean)),
             "Swing" => match entry(0)?.shape[..] {
-                [1, _, height, width] => return boxed(Swing::new(height, width, self.device)),
+                [1, _, height, width] => {
+                    self.keep_at_hand(node.input(1))?;
+                    return boxed(Swing::new(height, width, self.device));
+                }
                 _ => None,
             },
+            "QuantizationDrop" if rank(0)? >= 2 => {
+                self.keep_at_hand(node.input(2))?;
+                Some(Box::new(Drop))
+            }
             "Clip" if wants(1) || wants(2) => None,
-            _ => elementwise::find(self.graph, node),
+            "Pow" if wants(1) => None,
+            _ => match elementwise::find(self.graph, node) {
+                None => along::find(self.graph, node, &shapes(entries), self.device)?,
+                found => found,
+            },
         })
+    }
+
+    /// Leaves a parameter that the CPU reads at every step where it can read it.
+    fn keep_at_hand(&mut self, value: Option<ValueId>) -> Result<(), Refusal> {
+        let held = value.and_then(|value| self.network.shared.get_mut(&value));
+        if let Some(tensor) = held {
+            *tensor = tensor.to_device(&Device::Cpu).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn quantizer(&self, node: &Node, entries: &[Option<Entry>]) -> Result<Option<Box<dyn Step>>, Refusal> {
@@ -341,6 +359,10 @@ impl Compiler<'_> {
         let Some(soft) = node.is::<ops::SoftRound>() else { return Ok(None) };
         Ok(narrow_range(soft.data_type).map(|(low, high)| Box::new(SoftRound { low, high }) as Box<dyn Step>))
     }
+}
+
+fn shapes(entries: &[Option<Entry>]) -> Vec<Option<&[usize]>> {
+    entries.iter().map(|entry| entry.as_ref().map(|entry| entry.shape.as_slice())).collect()
 }
 
 fn pooling(node: &Node) -> Option<(Pooling, &ops::Window)> {

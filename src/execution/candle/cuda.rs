@@ -9,6 +9,8 @@ use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
 
 use super::fused::Bend;
+use crate::execution::adam::{Decay, Step};
+use crate::execution::{Motion, Push};
 
 const SOURCE: &str = include_str!("kernels.cu");
 /// Threads of a block.
@@ -23,6 +25,7 @@ enum Kernel {
     Pull { has_gradient: bool },
     FakeQuantize { axis: usize, low: f32, high: f32 },
     FakeQuantizeBack { axis: usize, low: f32, high: f32 },
+    Keeps { seed: u32 },
 }
 
 /// See [`super::fused::affine`].
@@ -63,6 +66,11 @@ pub(super) fn fake_quantize_back(
     Ok((both.get(0)?, both.get(1)?))
 }
 
+/// 1 where an element of `x` `[batch, images, channels, …]` keeps its value, else 0.
+pub(super) fn keeps(x: &Tensor, seed: u32) -> Result<Tensor> {
+    run(Kernel::Keeps { seed }, [x, x, x])
+}
+
 fn run(kernel: Kernel, inputs: [&Tensor; 3]) -> Result<Tensor> {
     let [a, b, c] = inputs.map(Tensor::contiguous);
     a?.apply_op3_no_bwd(&b?, &c?, &kernel)
@@ -88,7 +96,7 @@ impl Kernel {
 
     fn shape(self, dims: &[usize]) -> Vec<usize> {
         match self {
-            Kernel::Affine { .. } | Kernel::Pull { .. } | Kernel::FakeQuantize { .. } => dims.to_vec(),
+            Kernel::Affine { .. } | Kernel::Pull { .. } | Kernel::FakeQuantize { .. } | Kernel::Keeps { .. } => dims.to_vec(),
             Kernel::AffineBack { .. } | Kernel::FakeQuantizeBack { .. } => [&[2], dims].concat(),
             Kernel::Moments => vec![2, dims[0], dims[2]],
         }
@@ -96,7 +104,7 @@ impl Kernel {
 
     fn launch(self, device: &CudaDevice, dims: &[usize], views: [CudaView<'_, f32>; 3], lengths: [usize; 3]) -> Result<CudaStorage> {
         let [a, b, c] = &views;
-        let n = u32::try_from(lengths[0]).map_err(|_| Error::Msg("a tensor has more than 2³² elements".into()))?;
+        let n = index(lengths[0])?;
         let shape = self.shape(dims);
         let mut to = device.alloc_zeros::<f32>(shape.iter().product())?;
         let function = device.get_or_load_custom_func(CustomOp3::name(&self), "zeroq", ptx()?)?;
@@ -135,6 +143,10 @@ impl Kernel {
                 launch.arg(a).arg(b).arg(c).arg(&mut to).arg(&n).arg(&channels).arg(&inner).arg(low).arg(high);
                 config
             }
+            Kernel::Keeps { seed } => {
+                launch.arg(a).arg(&mut to).arg(&n).arg(&channels).arg(&inner).arg(&sample).arg(seed);
+                config
+            }
         };
         // SAFETY: arguments are those of the kernel of this name in kernels.cu, in its order; every index that it makes is below
         // the lengths that these numbers were computed from.
@@ -153,6 +165,7 @@ impl CustomOp3 for Kernel {
             Kernel::Pull { .. } => "pull",
             Kernel::FakeQuantize { .. } => "fake_quantize",
             Kernel::FakeQuantizeBack { .. } => "fake_quantize_back",
+            Kernel::Keeps { .. } => "keeps",
         }
     }
 
@@ -177,6 +190,50 @@ impl CustomOp3 for Kernel {
     }
 }
 
+/// Adam, on `state` `[3, n]` between two places of its memory, by a gradient of n elements, with constants `[rows, period]`.
+pub(super) fn advance(
+    (state, (start, end)): (&mut CudaStorage, (usize, usize)),
+    [gradient, constants]: [(&CudaStorage, &Layout); 2],
+    period: usize,
+    step: &Step,
+    motion: &Motion<()>,
+) -> Result<()> {
+    let count = (end - start) / 3;
+    let none = Push::default();
+    // Which one in kernels.cu, and how many rows it reads.
+    let (kind, rows, most, push): (u32, usize, f32, Push) = match motion {
+        Motion::Free => (0, 0, 0.0, none),
+        Motion::InUnits(()) => (1, 1, 0.0, none),
+        Motion::Within { .. } => (2, 2, 0.0, none),
+        Motion::Multiply { most } => (3, 0, *most, none),
+        Motion::Round(push) => (4, 0, 0.0, *push),
+    };
+    let [gradients, held] = [gradient, constants].map(|(_, layout)| layout.shape().elem_count());
+    if count * 3 != end - start || gradients != count || period == 0 || held < rows * period {
+        candle_core::bail!("a step of {count} numbers with {gradients} gradients and {held} constants");
+    }
+    let (n, period) = (index(count)?, index(period)?);
+    let (Decay(keep_first, keep_second), (correct_first, correct_second)) = (step.decay, step.correction);
+    let device = state.device().clone();
+    let (gradient, constants) = (view(gradient.0, gradient.1)?, view(constants.0, constants.1)?);
+    let mut state = state.as_cuda_slice_mut::<f32>()?.slice_mut(start..end);
+    let function = device.get_or_load_custom_func("adam", "zeroq", ptx()?)?;
+    let mut launch = function.builder();
+    launch.arg(&mut state).arg(&gradient).arg(&constants).arg(&n).arg(&period).arg(&kind);
+    launch.arg(&keep_first).arg(&keep_second).arg(&correct_first).arg(&correct_second);
+    launch.arg(&step.rate).arg(&most).arg(&push.beta).arg(&push.strength);
+    let config = LaunchConfig { block_dim: (THREADS, 1, 1), grid_dim: (n.div_ceil(THREADS).max(1), 1, 1), shared_mem_bytes: 0 };
+    // SAFETY: arguments are those of `adam` in kernels.cu, in its order; state has 3n elements, gradient n, and constants as many
+    // rows of a period as the motion reads.
+    #[allow(unsafe_code)]
+    unsafe { launch.launch(config) }.map_err(Error::wrap)?;
+    Ok(())
+}
+
+fn index(count: usize) -> Result<u32> {
+    u32::try_from(count).map_err(|_| Error::Msg("a tensor has more than 2³² elements".into()))
+}
+
 fn view<'a>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, f32>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(storage.as_cuda_slice::<f32>()?.slice(start..end)),
@@ -198,8 +255,10 @@ mod tests {
             Kernel::Pull { has_gradient: false },
             Kernel::FakeQuantize { axis: 1, low: 0.0, high: 1.0 },
             Kernel::FakeQuantizeBack { axis: 1, low: 0.0, high: 1.0 },
+            Kernel::Keeps { seed: 1 },
         ] {
             assert!(ptx.contains(&format!(".visible .entry {}(", CustomOp3::name(&kernel))));
         }
+        assert!(ptx.contains(".visible .entry adam("));
     }
 }

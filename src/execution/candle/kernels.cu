@@ -105,3 +105,55 @@ extern "C" __global__ void fake_quantize_back(const float *x, const float *facto
         to[(size_t)n + i] = g * (clamped - zero_point - (inside ? part : 0.0f));
     }
 }
+
+// 1 where an element keeps its value, else 0, as QuantizationDrop::keeps chooses on the CPU, where channels come last.
+// x: [batch, images, channels, inner], with `sample` elements in each of the batch.
+extern "C" __global__ void keeps(const float *x, float *to, unsigned int n, unsigned int channels, unsigned int inner,
+                                 unsigned int sample, unsigned int seed) {
+    for (unsigned int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) {
+        unsigned int image = i % sample / (channels * inner);
+        unsigned int index = (image * inner + i % inner) * channels + channel_of(i, channels, inner);
+        unsigned int mixed = (__float_as_uint(x[i]) ^ seed ^ index * 0x9E3779B9u) * 0x85EBCA6Bu;
+        to[i] = (mixed ^ mixed >> 15) * 0xC2B2AE35u >> 31 ? 1.0f : 0.0f;
+    }
+}
+
+// Levels of soft rounding are 0 and 1, its variable v; see Push in execution/motion.rs.
+__device__ __forceinline__ float push(float v, float beta, float strength) {
+    float part = 1.2f / (1.0f + expf(-v)) - 0.1f;
+    float side = 2.0f * (part < 0.0f ? 0.0f : part > 1.0f ? 1.0f : part) - 1.0f;
+    return copysignf(strength, side) * powf(fabsf(side), beta - 1.0f);
+}
+
+// Adam and what follows from its direction, as Step and Motion do it on the CPU, one number for each thread.
+// state: [3, n], the numbers and their first and second moments. constants: [rows, period].
+// motion: 0 free, 1 in units, 2 within bounds, 3 multiplied, 4 rounded.
+extern "C" __global__ void adam(float *state, const float *gradient, const float *constants, unsigned int n, unsigned int period,
+                                unsigned int motion, float keep_first, float keep_second, float correct_first, float correct_second,
+                                float rate, float most, float beta, float strength) {
+    unsigned int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    float x = state[i], first = state[(size_t)n + i], second = state[2 * (size_t)n + i], g = gradient[i];
+    first += (1.0f - keep_first) * (g - first);
+    second += (1.0f - keep_second) * (g * g - second);
+    float direction = first * correct_first / (sqrtf(second) * correct_second + 1e-12f);
+    if (motion == 1) {
+        x -= rate * constants[i % period] * direction;
+    } else if (motion == 2) {
+        float low = constants[i % period], high = constants[period + i % period];
+        x -= rate * (high - low) * direction;
+        x = x < low ? low : x;
+        x = x > high ? high : x;
+    } else if (motion == 3) {
+        float factor = 1.0f - rate * direction;
+        factor = factor < 0.5f ? 0.5f : factor > 2.0f ? 2.0f : factor;
+        x = fminf(x * factor, most);
+    } else if (motion == 4) {
+        x += rate * (push(x, beta, strength) - direction);
+    } else {
+        x -= rate * direction;
+    }
+    state[i] = x;
+    state[(size_t)n + i] = first;
+    state[2 * (size_t)n + i] = second;
+}

@@ -3,12 +3,14 @@
 //! Backward is our own: candle's gradients of pools, up-sampling and strided convolutions are wrong or missing. Operators without
 //! a form on tensors run on the CPU; [`Network::on_host`] names them.
 
+mod along;
 mod compile;
 mod convolution;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "cudnn")]
 mod cudnn;
+mod dropping;
 mod elementwise;
 mod fused;
 mod gather;
@@ -22,18 +24,23 @@ mod parts;
 mod pooling;
 mod products;
 mod quantization;
+mod reducing;
 mod step;
 #[cfg(test)]
 pub mod tests;
+mod tuned;
+mod tuning;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 pub use parts::{in_parts, share_out};
+pub use reducing::multiply_along;
+pub use tuned::Tuned;
+pub use tuning::add_gradients;
 
-use super::Tunable;
 use super::tape::Request;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
@@ -59,13 +66,12 @@ pub fn is_exact() -> bool {
 }
 
 /// Σ (x − mean) and Σ (x − mean)² over images and positions of `x` `[batch, images, channels, …]`, for each sample and channel:
-/// `[2, batch, channels]`, row-major.
+/// `[2, batch, channels]`. `means` are `[1, channels]`.
 ///
 /// # Errors
 /// If the device fails.
-pub fn moments(x: &Tensor, means: &[f32]) -> Result<Vec<f32>> {
-    let found = Tensor::from_slice(means, (1, means.len()), x.device()).and_then(|means| fused::moments(x, &means));
-    numbers(&found.map_err(tensor_error)?)
+pub fn moments(x: &Tensor, means: &Tensor) -> Result<Tensor> {
+    fused::moments(x, means).map_err(tensor_error)
 }
 
 /// gradient + a + b · x, with a and then b in `factors`, for all samples or for each, per channel of `x`
@@ -111,11 +117,12 @@ struct Placed {
     changes: bool,
 }
 
-/// A constant that may change, with a copy on the device.
+/// A constant that may change.
 struct Parameter {
     /// Row-major.
     layout: Layout,
-    elements: Vec<f32>,
+    /// With its rate, where it moves on the device.
+    tuned: Option<(Tuned, f32)>,
 }
 
 /// A graph on a device.
@@ -125,7 +132,7 @@ pub struct Network {
     steps: Vec<Placed>,
     /// Steps that all samples share.
     shared_steps: Vec<Placed>,
-    /// Constants and what shared steps make of them.
+    /// Constants, parameters, and what shared steps make of them.
     shared: HashMap<ValueId, Tensor>,
     parameters: BTreeMap<ValueId, Parameter>,
     /// With the shape of one sample.
@@ -158,8 +165,8 @@ pub type Seed<'a> = dyn FnMut(usize, &Tensor, Option<Tensor>) -> Result<Option<T
 pub struct Gradients {
     /// Of each graph input, `[batch, …]`; `None` where none flows.
     pub inputs: Vec<Option<Tensor>>,
-    /// Row-major.
-    pub parameters: HashMap<ValueId, Vec<f32>>,
+    /// In the shape of the parameter, behind a 1.
+    pub parameters: HashMap<ValueId, Tensor>,
 }
 
 impl Network {
@@ -187,12 +194,8 @@ impl Network {
         &self.seeds
     }
 
-    /// Uploads parameters and runs the shared steps: all, or those that parameters reach.
+    /// Runs the shared steps: all, or those that parameters reach.
     fn share(&mut self, changes_only: bool) -> Result<()> {
-        for (value, Parameter { layout, elements }) in &self.parameters {
-            let dims = [&[1], layout.shape.as_slice()].concat();
-            self.shared.insert(*value, Tensor::from_slice(elements, dims, &self.device).map_err(tensor_error)?);
-        }
         for placed in self.shared_steps.iter().filter(|placed| placed.changes || !changes_only) {
             let inputs: Vec<Option<Tensor>> =
                 placed.inputs.iter().map(|value| value.and_then(|value| self.shared.get(&value).cloned())).collect();
@@ -257,12 +260,9 @@ impl Network {
         }
         let inputs = self.inputs.iter().map(|(value, _)| gradients.remove(value).filter(|_| self.input_gradients)).collect();
         let mut parameters = HashMap::new();
-        for (value, Parameter { elements, .. }) in &self.parameters {
-            let found = match gradients.remove(value) {
-                Some(gradient) => numbers(&gradient)?,
-                None => vec![0.0; elements.len()],
-            };
-            parameters.insert(*value, found);
+        for (value, Parameter { layout, .. }) in &self.parameters {
+            let none = || Tensor::zeros([&[1], layout.shape.as_slice()].concat(), DType::F32, &self.device).map_err(tensor_error);
+            parameters.insert(*value, gradients.remove(value).map_or_else(none, Ok)?);
         }
         Ok(Gradients { inputs, parameters })
     }
@@ -298,24 +298,6 @@ impl Network {
             }
         }
         Ok(())
-    }
-}
-
-impl Tunable for Network {
-    fn parameter(&self, value: ValueId) -> Option<&[f32]> {
-        self.parameters.get(&value).map(|parameter| parameter.elements.as_slice())
-    }
-
-    fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
-        self.parameters.get_mut(&value).map(|parameter| parameter.elements.as_mut_slice())
-    }
-
-    fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
-        self.parameters.get(&value).map(|parameter| &parameter.layout)
-    }
-
-    fn refresh(&mut self) -> Result<()> {
-        self.share(true)
     }
 }
 

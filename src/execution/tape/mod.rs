@@ -13,11 +13,11 @@ mod plan;
 mod shared;
 mod slots;
 mod statistics;
+mod tuning;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::Tunable;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernels::Isa;
@@ -32,6 +32,7 @@ pub use memory::{Lane, Lanes};
 pub(super) use moves::Move;
 pub use order::in_memory_order;
 pub use statistics::ChannelSums;
+pub use tuning::Tuner;
 
 /// What a tape is compiled for.
 pub struct Request<'a> {
@@ -272,7 +273,7 @@ impl Tape {
         gradient.map_or(&[], |slot| &lane.slots[slot].values()[..offsets.len()])
     }
 
-    /// Gradients of the parameters, in the order of [`Tunable::parameter`]'s elements, from the groups' gradients.
+    /// Gradients of the parameters, in the order of [`Tape::parameter`]'s elements, from the groups' gradients.
     pub fn parameter_gradients(&self, groups: &[SharedGradients]) -> HashMap<ValueId, Vec<f32>> {
         let mut total: Vec<Vec<f32>> = self.shared.iter().map(|_| Vec::new()).collect();
         for index in &self.shared_with_gradient {
@@ -327,25 +328,5 @@ impl Tape {
     /// Names of the steps in execution order, for profiles.
     pub fn step_names(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().map(|step| step.name.as_str())
-    }
-}
-
-impl Tunable for Tape {
-    fn parameter(&self, value: ValueId) -> Option<&[f32]> {
-        self.parameters.get(&value).map(|(index, _)| self.shared[*index].as_slice())
-    }
-
-    fn parameter_mut(&mut self, value: ValueId) -> Option<&mut [f32]> {
-        let (index, _) = self.parameters.get(&value)?;
-        Some(&mut self.shared[*index])
-    }
-
-    fn parameter_layout(&self, value: ValueId) -> Option<&Layout> {
-        self.parameters.get(&value).map(|(_, layout)| layout)
-    }
-
-    fn refresh(&mut self) -> Result<()> {
-        self.share_changes();
-        Ok(())
     }
 }

@@ -92,6 +92,27 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "candle")]
+    #[test]
+    fn image_losses_of_many_planes_are_those_of_each() {
+        use candle_core::{Device, Tensor};
+        let mut random = Random::new(6, 0);
+        for (height, width) in [(5, 7), (1, 6), (4, 1)] {
+            let area = height * width;
+            let pixels: Vec<f32> = (0..3 * area).map(|_| random.uniform()).collect();
+            let planes = Tensor::from_slice(&pixels, (3, height, width), &Device::Cpu).unwrap();
+            for loss in of_images() {
+                let mut wanted = vec![0.0; 3 * area];
+                let of_one = |(pixels, gradient): (&[f32], &mut [f32])| loss.distance(Plane { pixels, width }, gradient);
+                let sum: f64 = pixels.chunks(area).zip(wanted.chunks_mut(area)).map(of_one).sum();
+                let (value, found) = loss.distances(&planes).unwrap();
+                assert!((f64::from(value.to_scalar::<f32>().unwrap()) - sum).abs() < 1e-4 * sum.max(1.0), "{}", loss.name());
+                let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert!(found.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {found:?}, {wanted:?}", loss.name());
+            }
+        }
+    }
+
     #[test]
     fn output_losses_have_right_derivatives() {
         for loss in of_outputs() {

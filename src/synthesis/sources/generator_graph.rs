@@ -1,7 +1,9 @@
 //! The network that makes a picture of a latent vector, as a graph like any other.
 
 use crate::error::{Error, Result};
+use crate::execution::tape::Request;
 use crate::graph::{Dim, Graph, ValueId, check};
+use crate::kernels::Isa;
 use crate::ops::{Attributes, NodeForm, parse};
 use crate::passes::infer_shapes;
 use crate::random::Random;
@@ -23,6 +25,13 @@ pub struct Drawn {
     pub graph: Graph,
     pub weights: Vec<ValueId>,
     pub image: ValueId,
+}
+
+impl Drawn {
+    /// What it takes to make images, and to tune latent vectors and weights by their gradients. `seeds` is the image.
+    pub fn request<'a>(&'a self, seeds: &'a [ValueId], isa: Isa) -> Request<'a> {
+        Request { targets: &[], seeds, input_gradients: true, parameters: &self.weights, isa }
+    }
 }
 
 /// Linear to 128 channels of a small picture, then doubled by nearest neighbours and a 3×3 convolution until it is large

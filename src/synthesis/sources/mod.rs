@@ -3,6 +3,10 @@
 mod generator;
 mod generator_graph;
 mod pixels;
+#[cfg(feature = "candle")]
+mod tensor_generator;
+#[cfg(feature = "candle")]
+mod tensor_pixels;
 
 use super::source::SourceKind;
 

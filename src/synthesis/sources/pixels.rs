@@ -3,16 +3,22 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::execution::Motion;
 use crate::execution::adam::{Adam, Decay, Moment};
 use crate::kernels::Isa;
+use crate::synthesis::canvas::Canvas;
 use crate::synthesis::frame::Frame;
-use crate::synthesis::matching::Sample;
 use crate::synthesis::source::{Setting, Source, SourceKind};
 
 /// Every pixel is a number of its own, clamped to its range.
 ///
 /// Paper: Haroush et al. 2020, arXiv:1912.01274, section 3.2; without rounding to the 8-bit grid after every step.
-pub const PIXELS: SourceKind = SourceKind { name: "pixels", open };
+pub const PIXELS: SourceKind = SourceKind {
+    name: "pixels",
+    open,
+    #[cfg(feature = "candle")]
+    open_on_devices: super::tensor_pixels::open,
+};
 
 struct Pixels {
     /// Per sample and input.
@@ -27,19 +33,14 @@ fn open(setting: &Setting<'_>) -> Result<Box<dyn Source>> {
 }
 
 impl Source for Pixels {
-    fn render(&mut self, _: &mut [Sample]) {}
+    fn render(&mut self, _: &mut [Canvas]) {}
 
-    fn descend(&mut self, samples: &mut [Sample], frame: &Frame, at: Moment) -> Result<()> {
+    fn descend(&mut self, samples: &mut [Canvas], frame: &Frame, at: Moment) -> Result<()> {
         let (rate, isa) = (self.rate * at.rate(), self.isa);
         samples.par_iter_mut().zip(&mut self.adam).for_each(|(sample, adam)| {
             for (index, adam) in adam.iter_mut().enumerate() {
-                let (elements, gradient) = (&mut sample.elements[index], &mut sample.gradients[index]);
-                adam.direct(gradient, isa);
-                let (low, high) = (&frame.lows[index], &frame.highs[index]);
-                isa.run(
-                    #[inline(always)]
-                    || descend(elements, gradient, low, high, rate),
-                );
+                let within = Motion::Within { low: frame.lows[index].as_slice(), high: &frame.highs[index] };
+                adam.step(&mut sample.elements[index], &sample.gradients[index], &within, rate, isa);
             }
         });
         Ok(())
@@ -52,16 +53,5 @@ impl Source for Pixels {
     fn restore(&mut self, state: &[u8]) -> postcard::Result<()> {
         self.adam = postcard::from_bytes(state)?;
         Ok(())
-    }
-}
-
-#[inline(always)]
-fn descend(elements: &mut [f32], directions: &[f32], low: &[f32], high: &[f32], rate: f32) {
-    let n = elements.len();
-    let (directions, low, high) = (&directions[..n], &low[..n], &high[..n]);
-    for i in 0..n {
-        let moved = elements[i] - rate * (high[i] - low[i]) * directions[i];
-        let raised = if moved < low[i] { low[i] } else { moved };
-        elements[i] = if raised > high[i] { high[i] } else { raised };
     }
 }
