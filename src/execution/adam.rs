@@ -15,6 +15,9 @@ pub struct Adam {
     pub pace: Pace,
 }
 
+/// Gradients from here on, and those that are no numbers, say nothing of the direction: their squares overflow.
+const LOST: f32 = 1e18;
+
 /// How much of the first and second moment each step keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decay(pub f32, pub f32);
@@ -116,7 +119,7 @@ impl Step {
         let n = gradient.len();
         let (x, first, second) = (&mut x[..n], &mut first[..n], &mut second[..n]);
         for i in 0..n {
-            let g = gradient[i];
+            let g = if gradient[i].abs() < LOST { gradient[i] } else { 0.0 };
             first[i] += (1.0 - self.decay.0) * (g - first[i]);
             second[i] += (1.0 - self.decay.1) * (g * g - second[i]);
             let direction = first[i] * self.correction.0 / (second[i].sqrt() * self.correction.1 + 1e-12);
@@ -149,6 +152,15 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_overflows_moves_nothing() {
+        let (mut x, mut adam) = (vec![3.0f32; 4], Adam::new(4, Decay::USUAL));
+        for _ in 0..3 {
+            adam.step(&mut x, &[f32::NAN, f32::INFINITY, -1e30, 1.0], &Motion::Free, 0.1, Isa::detect());
+        }
+        assert!(x[..3].iter().all(|x| *x == 3.0) && x[3] < 2.8, "{x:?}");
+    }
 
     #[test]
     fn finds_the_minimum_of_a_parabola() {

@@ -66,8 +66,6 @@ impl Canvas {
     pub fn complete_gradients(&mut self, method: &Method, frame: &Frame, share: f32) {
         frame.blur(&mut self.gradients);
         self.add_image_losses(&method.image_losses, frame, share);
-        // Where sums overflow there is no direction to go; the pixel stays as it is.
-        self.gradients.iter_mut().flatten().filter(|gradient| !gradient.is_finite()).for_each(|gradient| *gradient = 0.0);
     }
 
     /// Adds the gradients of the losses on pixels, `share` of their mean over planes.

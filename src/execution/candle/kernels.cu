@@ -133,7 +133,8 @@ extern "C" __global__ void adam(float *state, const float *gradient, const float
                                 float rate, float most, float beta, float strength) {
     unsigned int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
-    float x = state[i], first = state[(size_t)n + i], second = state[2 * (size_t)n + i], g = gradient[i];
+    float x = state[i], first = state[(size_t)n + i], second = state[2 * (size_t)n + i];
+    float g = fabsf(gradient[i]) < 1e18f ? gradient[i] : 0.0f;
     first += (1.0f - keep_first) * (g - first);
     second += (1.0f - keep_second) * (g * g - second);
     float direction = first * correct_first / (sqrtf(second) * correct_second + 1e-12f);
