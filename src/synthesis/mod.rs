@@ -192,27 +192,22 @@ fn find_inputs(graph: &Graph, sites: &[Site], config: &Config, progress: &dyn Pr
     Ok(inputs)
 }
 
-/// Without BatchNorm the range cannot be known: pictures are taken for what most networks read, colours as those of ImageNet are
-/// normalised, greys from −1 to 1.
+/// Without BatchNorm the range cannot be known.
 fn assume_ranges(inputs: &mut [Input], progress: &dyn Progress) -> Result<()> {
     for input in inputs {
-        let (range, meaning) = match input.image_channels() {
-            Some(3) => (PixelRange::imagenet(), "imagenet-normalised"),
-            Some(1) => (PixelRange::uniform("signed", -1.0, 1.0), "signed, from -1 to 1"),
-            _ => {
-                return Err(Error::Usage(format!(
-                    "the valid range of input `{}` {:?} cannot be found without BatchNormalization: pass --input-range \
-                     (unit, signed, byte, imagenet or LO,HI)",
-                    input.name, input.shape
-                )));
-            }
-        };
+        if input.image_channels() != Some(3) {
+            return Err(Error::Usage(format!(
+                "the valid range of input `{}` {:?} cannot be found without BatchNormalization: pass --input-range \
+                 (unit, signed, byte, imagenet or LO,HI)",
+                input.name, input.shape
+            )));
+        }
         progress.warn(&format!(
-            "the valid range of input `{}` cannot be found without BatchNormalization; it is ASSUMED to be {meaning}. \
+            "the valid range of input `{}` cannot be found without BatchNormalization; it is ASSUMED to be imagenet-normalised. \
              If it is not, pass --input-range",
             input.name
         ));
-        input.range = range;
+        input.range = PixelRange::imagenet();
     }
     Ok(())
 }
