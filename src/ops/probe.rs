@@ -114,7 +114,7 @@ impl Probe {
         };
         let operands: Vec<_> = inputs.iter().map(|input| input.as_ref().map(operand)).collect();
         let output = lay(&shape, all_shared);
-        let site = Site { inputs: &operands, outputs: std::slice::from_ref(&output), isa };
+        let site = Site { inputs: &operands, outputs: &[Some(output.clone())], isa };
         let Implementation::Compute(kernel) = operator.implement(&site).unwrap() else { panic!("not a kernel") };
         let layouts = operands.into_iter().map(|operand| operand.map(|operand| operand.layout)).collect();
         Probe { kernel, layouts, output, isa }

@@ -16,7 +16,7 @@ struct Reordered {
 pub fn reorder(site: &Site<'_>, wanted: &[Layout], output: &Layout, inner: Box<dyn Kernel>) -> Box<dyn Kernel> {
     let map = |operand: Option<&Operand>, wanted: &Layout| operand.and_then(|operand| map(wanted, &operand.layout));
     let inputs: Vec<Map> = wanted.iter().enumerate().map(|(index, wanted)| map(site.get(index), wanted)).collect();
-    let output = site.outputs.first().and_then(|found| self::map(output, found));
+    let output = site.output(0).and_then(|found| self::map(output, found));
     if output.is_none() && inputs.iter().all(Option::is_none) {
         return inner;
     }

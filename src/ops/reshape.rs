@@ -37,7 +37,7 @@ pub struct Identity;
 pub struct Dropout;
 
 fn same_elements(site: &Site<'_>) -> Result<Implementation, Refusal> {
-    let (from, to) = (site.required(0)?.layout.len(), site.outputs.first().map_or(0, super::operator::Layout::len));
+    let (from, to) = (site.required(0)?.layout.len(), site.output(0).map_or(0, super::operator::Layout::len));
     if from == to { Ok(Implementation::same_elements(from)) } else { Err(format!("{from} elements do not fill {to}")) }
 }
 

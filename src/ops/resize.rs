@@ -294,7 +294,7 @@ impl Operator for Resize {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let (input, output) = (&site.required(0)?.layout, site.outputs.first().ok_or("it has no output")?);
+        let (input, output) = (&site.required(0)?.layout, site.output(0).ok_or("it has no output")?);
         let scales = site.get(2).and_then(|scales| scales.constant.as_ref()?.to_f32());
         let sizes = site.get(3).map(|_| site.integers(3)).transpose()?;
         let target = self.target(&input.shape, scales, sizes)?;

@@ -194,9 +194,10 @@ impl Compiler<'_> {
             made_entries.push(Entry { shape: self.shape(*output)?, ..made.clone() });
         }
         let operands = self.operands(node, &entries);
-        let layouts: Vec<Layout> = made_entries.iter().map(Entry::layout).collect();
+        let mut layouts = vec![None; node.outputs.len()];
+        positions.iter().zip(&made_entries).for_each(|(position, entry)| layouts[*position] = Some(entry.layout()));
         let site = Site { inputs: &operands, outputs: &layouts, isa: self.request.isa };
-        let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)? {
+        let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)?.at(&positions)? {
             Implementation::Constant(tensors) => return self.add_constants(&outputs, tensors),
             Implementation::Move { maps, fill } => {
                 let shapes: Vec<Option<&[usize]>> =
@@ -214,9 +215,8 @@ impl Compiler<'_> {
                 vec![Some(form.unwrap_or_else(|| self.on_host(node, kernel, &entries, first)))]
             }
             Implementation::Several(kernels) => {
-                let chosen = kernels.into_iter().enumerate().filter(|(index, _)| positions.contains(index));
-                let placed = chosen.zip(&made_entries).map(|((_, kernel), entry)| Some(self.on_host(node, kernel, &entries, entry)));
-                placed.collect::<Vec<_>>()
+                let placed = kernels.into_iter().zip(&made_entries);
+                placed.map(|(kernel, entry)| Some(self.on_host(node, kernel, &entries, entry))).collect()
             }
         };
         for ((value, entry), step) in outputs.into_iter().zip(made_entries).zip(steps) {
