@@ -26,6 +26,7 @@ mod erf;
 mod exp;
 mod expand;
 mod foreign;
+mod form;
 mod gather;
 mod gather_elements;
 mod gelu;
@@ -105,9 +106,6 @@ mod transpose;
 pub(crate) mod unary;
 mod variadic;
 
-use std::sync::Arc;
-
-use crate::tensor::TensorData;
 pub use abs::Abs;
 pub use add::Add;
 pub use attributes::{Attribute, Attributes};
@@ -127,6 +125,7 @@ pub use erf::Erf;
 pub use exp::Exp;
 pub use expand::Expand;
 pub use foreign::Foreign;
+pub use form::{NodeForm, Parsed};
 pub use gather::Gather;
 pub use gelu::Gelu;
 pub use gemm::Gemm;
@@ -184,34 +183,6 @@ pub use swing::Swing;
 pub use tanh::Tanh;
 pub use tile::Tile;
 pub use transpose::Transpose;
-
-/// An operator read from a node of an older or newer operator set, in the form that sets 13 to 17 share.
-pub struct Parsed {
-    pub operator: Arc<dyn Operator>,
-    /// Inputs that the node's own set wrote as attributes (axes of Squeeze, bounds of Clip, …): `(input index, value)`.
-    pub inputs: Vec<(usize, TensorData)>,
-    /// An input that the node's own set wrote at another place: `(index there, index here)`.
-    pub moved: Option<(usize, usize)>,
-}
-
-impl Parsed {
-    pub fn plain(operator: impl Operator) -> Self {
-        Parsed::of(Arc::new(operator))
-    }
-
-    pub fn of(operator: Arc<dyn Operator>) -> Self {
-        Parsed { operator, inputs: Vec::new(), moved: None }
-    }
-}
-
-/// What a node says beside its inputs.
-pub struct NodeForm {
-    pub attributes: Attributes,
-    /// Version of the default operator set that the node is written in.
-    pub opset: i64,
-    pub input_count: usize,
-    pub output_count: usize,
-}
 
 /// Reads a node's attributes. An error refuses the node by name.
 pub type Parse = fn(NodeForm) -> Result<Parsed, Refusal>;
