@@ -69,12 +69,7 @@ mod quantization_drop;
 mod quantization_tests;
 mod quantize_linear;
 mod rearrange;
-mod reduce_l1;
-mod reduce_l2;
-mod reduce_max;
-mod reduce_mean;
-mod reduce_min;
-mod reduce_sum;
+mod reduce;
 mod reduction;
 #[cfg(test)]
 mod reduction_tests;
@@ -106,6 +101,7 @@ mod transpose;
 pub(crate) mod unary;
 mod variadic;
 
+use crate::kernels::reduce::Reduction;
 pub use abs::Abs;
 pub use add::Add;
 pub use attributes::{Attribute, Attributes};
@@ -155,12 +151,7 @@ pub use pooling::{Padding, Window};
 pub use pow::Pow;
 pub use quantization_drop::QuantizationDrop;
 pub use quantize_linear::QuantizeLinear;
-pub use reduce_l1::ReduceL1;
-pub use reduce_l2::ReduceL2;
-pub use reduce_max::ReduceMax;
-pub use reduce_mean::ReduceMean;
-pub use reduce_min::ReduceMin;
-pub use reduce_sum::ReduceSum;
+pub use reduce::Reduce;
 pub use reduction::ReducedAxes;
 pub use relu::Relu;
 pub use reshape::{Dropout, Flatten, Identity, Reshape, Squeeze, Unsqueeze};
@@ -249,12 +240,16 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("QuantizeLinear", 3, quantize_linear::parse),
     ("Range", 3, Range::parse),
     ("Reciprocal", 1, |form| unary::plain(form, rounding::Reciprocal)),
-    ("ReduceL1", 2, reduce_l1::parse),
-    ("ReduceL2", 2, reduce_l2::parse),
-    ("ReduceMax", 2, reduce_max::parse),
-    ("ReduceMean", 2, reduce_mean::parse),
-    ("ReduceMin", 2, reduce_min::parse),
-    ("ReduceSum", 2, reduce_sum::parse),
+    ("ReduceL1", 2, |form| Reduce::parse(form, Reduction::L1)),
+    ("ReduceL2", 2, |form| Reduce::parse(form, Reduction::L2)),
+    ("ReduceLogSum", 2, |form| Reduce::parse(form, Reduction::LogSum)),
+    ("ReduceLogSumExp", 2, |form| Reduce::parse(form, Reduction::LogSumExp)),
+    ("ReduceMax", 2, |form| Reduce::parse(form, Reduction::Max)),
+    ("ReduceMean", 2, |form| Reduce::parse(form, Reduction::Mean)),
+    ("ReduceMin", 2, |form| Reduce::parse(form, Reduction::Min)),
+    ("ReduceProd", 2, |form| Reduce::parse(form, Reduction::Product)),
+    ("ReduceSum", 2, |form| Reduce::parse(form, Reduction::Sum)),
+    ("ReduceSumSquare", 2, |form| Reduce::parse(form, Reduction::SumOfSquares)),
     ("Relu", 1, relu::parse),
     ("Reshape", 2, Reshape::parse),
     ("Resize", 4, Resize::parse),

@@ -2,10 +2,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
-use crate::ops::{
-    BatchNormalization, Foreign, GroupNormalization, Operator, ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReducedAxes, Resize,
-    Split,
-};
+use crate::ops::{BatchNormalization, Foreign, GroupNormalization, Reduce, ReducedAxes, Resize, Split};
 use crate::tensor::TensorData;
 
 /// The first operator set whose quantizers know integers of 4 and of 16 bits.
@@ -90,16 +87,8 @@ fn obstacle(graph: &Graph, node: &Node, written_in: i64) -> Option<String> {
 
 fn raise(graph: &mut Graph, id: NodeId) {
     let node = graph.node(id).clone();
-    if let Some(mean) = node.is::<ReduceMean>() {
-        list_axes(graph, id, &mean.axes, |axes| Arc::new(ReduceMean { axes }));
-    } else if let Some(max) = node.is::<ReduceMax>() {
-        list_axes(graph, id, &max.axes, |axes| Arc::new(ReduceMax { axes }));
-    } else if let Some(length) = node.is::<ReduceL2>() {
-        list_axes(graph, id, &length.axes, |axes| Arc::new(ReduceL2 { axes }));
-    } else if let Some(min) = node.is::<ReduceMin>() {
-        list_axes(graph, id, &min.axes, |axes| Arc::new(ReduceMin { axes }));
-    } else if let Some(sum) = node.is::<ReduceL1>() {
-        list_axes(graph, id, &sum.axes, |axes| Arc::new(ReduceL1 { axes }));
+    if let Some(reduce) = node.is::<Reduce>() {
+        list_axes(graph, id, reduce);
     } else if let Some(split) = node.is::<Split>().filter(|_| node.input(1).is_none()) {
         graph.set_operator(id, Arc::new(Split { counted: true, ..*split }));
     } else if let Some(scales) = node.is::<GroupNormalization>().and_then(|_| scales_of_channels(graph, &node)) {
@@ -129,12 +118,13 @@ fn repeat_scales(graph: &mut Graph, id: NodeId, scales: Vec<TensorData>) {
 }
 
 /// Axes are an input since set 18.
-fn list_axes(graph: &mut Graph, id: NodeId, axes: &ReducedAxes, operator: impl Fn(ReducedAxes) -> Arc<dyn Operator>) {
-    let Some(list) = axes.axes.clone() else { return };
+fn list_axes(graph: &mut Graph, id: NodeId, reduce: &Reduce) {
+    let Some(list) = reduce.axes.axes.clone() else { return };
     let name = graph.unused_name(&format!("{}_axes", graph.node(id).name));
     let input = graph.add_constant(name, TensorData::vector(list));
     graph.set_input(id, 1, Some(input));
-    graph.set_operator(id, operator(ReducedAxes { axes: None, ..axes.clone() }));
+    let axes = ReducedAxes { axes: None, ..reduce.axes.clone() };
+    graph.set_operator(id, Arc::new(Reduce { reduction: reduce.reduction, axes }));
 }
 
 /// An empty tensor stood for an input that was not given up to set 12; since set 18 it counts as given.
@@ -151,7 +141,7 @@ fn drop_empty_inputs(graph: &mut Graph, id: NodeId) {
 mod tests {
     use super::*;
     use crate::graph::sketch::{Sketch, assert_same_function};
-    use crate::ops::Attributes;
+    use crate::ops::{Attributes, Operator};
 
     fn foreign(op_type: &str, domain: &str, inner: &[&str]) -> Arc<dyn Operator> {
         let (op_type, domain) = (op_type.to_string(), domain.to_string());
