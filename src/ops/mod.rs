@@ -49,8 +49,10 @@ mod mat_mul;
 mod matrix_kernel;
 mod max;
 mod max_pool;
+mod mean;
 mod min;
 mod mish;
+mod modulo;
 mod mul;
 mod neg;
 mod normalization;
@@ -60,6 +62,7 @@ mod p_relu;
 mod pad;
 mod pooling;
 mod pow;
+mod predicate;
 #[cfg(test)]
 mod probe;
 #[cfg(test)]
@@ -80,6 +83,7 @@ mod resize;
 mod rounding;
 mod selu;
 mod shape;
+mod shrink;
 mod sigmoid;
 mod sin;
 mod slice;
@@ -94,10 +98,12 @@ mod sqrt;
 mod sub;
 mod sum;
 mod swing;
+mod swish;
 mod tanh;
 mod thresholded_relu;
 mod tile;
 mod transpose;
+mod trigonometry;
 pub(crate) mod unary;
 mod variadic;
 
@@ -149,6 +155,7 @@ pub use p_relu::PRelu;
 pub use pad::{Pad, PadMode};
 pub use pooling::{Padding, Window};
 pub use pow::Pow;
+use predicate::Predicate;
 pub use quantization_drop::QuantizationDrop;
 pub use quantize_linear::QuantizeLinear;
 pub use reduce::Reduce;
@@ -184,7 +191,14 @@ const ANY: usize = usize::MAX;
 /// Every known operator by ONNX name, sorted, with the most inputs that any operator set gives it.
 const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Abs", 1, |form| unary::plain(form, abs::Abs)),
+    ("Acos", 1, |form| unary::plain(form, trigonometry::Acos)),
+    ("Acosh", 1, |form| unary::plain(form, trigonometry::Acosh)),
     ("Add", 2, add::parse),
+    ("And", 2, comparison::parse_and),
+    ("Asin", 1, |form| unary::plain(form, trigonometry::Asin)),
+    ("Asinh", 1, |form| unary::plain(form, trigonometry::Asinh)),
+    ("Atan", 1, |form| unary::plain(form, trigonometry::Atan)),
+    ("Atanh", 1, |form| unary::plain(form, trigonometry::Atanh)),
     ("AveragePool", 1, average_pool::parse),
     ("BatchNormalization", 5, batch_normalization::parse),
     ("Cast", 1, Cast::parse),
@@ -197,6 +211,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Conv", 3, conv::parse),
     ("ConvTranspose", 3, conv_transpose::parse),
     ("Cos", 1, |form| unary::plain(form, cos::Cos)),
+    ("Cosh", 1, |form| unary::plain(form, trigonometry::Cosh)),
     ("DepthToSpace", 1, DepthToSpace::parse),
     ("DequantizeLinear", 3, dequantize_linear::parse),
     ("Div", 2, div::parse),
@@ -216,24 +231,32 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("GlobalAveragePool", 1, global_average_pool::parse),
     ("GlobalMaxPool", 1, global_max_pool::parse),
     ("Greater", 2, comparison::parse_greater),
+    ("GreaterOrEqual", 2, comparison::parse_greater_or_equal),
     ("GroupNormalization", 3, group_normalization::parse),
     ("HardSigmoid", 1, hard_sigmoid::parse),
     ("HardSwish", 1, |form| unary::plain(form, hard_swish::HardSwish)),
     ("Identity", 1, Identity::parse),
     ("InstanceNormalization", 3, instance_normalization::parse),
+    ("IsInf", 1, Predicate::parse_is_inf),
+    ("IsNaN", 1, |form| unary::plain(form, Predicate::IsNaN)),
     ("LRN", 1, lrn::parse),
     ("LayerNormalization", 3, layer_normalization::parse),
     ("LeakyRelu", 1, leaky_relu::parse),
     ("Less", 2, comparison::parse_less),
+    ("LessOrEqual", 2, comparison::parse_less_or_equal),
     ("Log", 1, |form| unary::plain(form, log::Log)),
     ("LogSoftmax", 1, log_softmax::parse),
     ("MatMul", 2, mat_mul::parse),
     ("Max", ANY, max::parse),
     ("MaxPool", 1, max_pool::parse),
+    ("Mean", ANY, mean::parse),
     ("Min", ANY, min::parse),
     ("Mish", 1, |form| unary::plain(form, mish::Mish)),
+    ("Mod", 2, modulo::parse),
     ("Mul", 2, mul::parse),
     ("Neg", 1, |form| unary::plain(form, neg::Neg)),
+    ("Not", 1, |form| unary::plain(form, Predicate::Not)),
+    ("Or", 2, comparison::parse_or),
     ("PRelu", 2, p_relu::parse),
     ("Pad", 4, Pad::parse),
     ("Pow", 2, pow::parse),
@@ -253,10 +276,14 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Relu", 1, relu::parse),
     ("Reshape", 2, Reshape::parse),
     ("Resize", 4, Resize::parse),
+    ("Round", 1, |form| unary::plain(form, rounding::Round)),
     ("Selu", 1, selu::parse),
     ("Shape", 1, Shape::parse),
+    ("Shrink", 1, shrink::parse),
     ("Sigmoid", 1, sigmoid::parse),
+    ("Sign", 1, |form| unary::plain(form, rounding::Sign)),
     ("Sin", 1, |form| unary::plain(form, sin::Sin)),
+    ("Sinh", 1, |form| unary::plain(form, trigonometry::Sinh)),
     ("Size", 1, Size::parse),
     ("Slice", 5, Slice::parse),
     ("Softmax", 1, softmax::parse),
@@ -268,6 +295,8 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Squeeze", 2, Squeeze::parse),
     ("Sub", 2, sub::parse),
     ("Sum", ANY, sum::parse),
+    ("Swish", 1, swish::parse),
+    ("Tan", 1, |form| unary::plain(form, trigonometry::Tan)),
     ("Tanh", 1, |form| unary::plain(form, tanh::Tanh)),
     ("ThresholdedRelu", 1, thresholded_relu::parse),
     ("Tile", 2, Tile::parse),
@@ -275,6 +304,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Unsqueeze", 2, Unsqueeze::parse),
     ("Upsample", 2, Resize::parse_upsample),
     ("Where", 3, Where::parse),
+    ("Xor", 2, comparison::parse_xor),
 ];
 
 /// The operator `op_type` of the default domain as written in `form`; `None` if zeroq does not know it.
