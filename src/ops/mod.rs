@@ -53,6 +53,7 @@ mod max_pool;
 mod mean;
 mod min;
 mod mish;
+mod mix;
 mod modulo;
 mod mul;
 mod neg;
