@@ -2,6 +2,7 @@
 
 mod abs;
 mod add;
+mod arg_extreme;
 #[cfg(test)]
 mod arithmetic_tests;
 pub mod attributes;
@@ -17,6 +18,7 @@ mod conv;
 mod conv_transpose;
 mod convolution_kernel;
 mod cos;
+mod cum_sum;
 mod depth_to_space;
 mod dequantize_linear;
 mod div;
@@ -30,6 +32,7 @@ mod foreign;
 mod form;
 mod gather;
 mod gather_elements;
+mod gather_nd;
 mod gelu;
 mod gemm;
 mod global_average_pool;
@@ -39,10 +42,14 @@ mod gradient_tests;
 mod group_normalization;
 mod hard_sigmoid;
 mod hard_swish;
+#[cfg(test)]
+mod index_gradient_tests;
+mod indexed;
 mod instance_normalization;
 mod layer_normalization;
 mod leaky_relu;
 mod linear_quantization;
+mod lines;
 mod log;
 mod log_softmax;
 mod lrn;
@@ -59,6 +66,7 @@ mod mul;
 mod neg;
 mod normalization;
 mod normalized_exponential;
+mod one_hot;
 pub mod operator;
 mod p_relu;
 mod pad;
@@ -83,6 +91,7 @@ mod reordered;
 mod reshape;
 mod resize;
 mod rounding;
+mod scatter;
 mod selu;
 mod shape;
 mod shrink;
@@ -104,8 +113,10 @@ mod swish;
 mod tanh;
 mod thresholded_relu;
 mod tile;
+mod top_k;
 mod transpose;
 mod trigonometry;
+mod trilu;
 pub(crate) mod unary;
 mod variadic;
 
@@ -198,6 +209,8 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Acosh", 1, |form| unary::plain(form, trigonometry::Acosh)),
     ("Add", 2, add::parse),
     ("And", 2, comparison::parse_and),
+    ("ArgMax", 1, |form| arg_extreme::ArgExtreme::parse(form, true)),
+    ("ArgMin", 1, |form| arg_extreme::ArgExtreme::parse(form, false)),
     ("Asin", 1, |form| unary::plain(form, trigonometry::Asin)),
     ("Asinh", 1, |form| unary::plain(form, trigonometry::Asinh)),
     ("Atan", 1, |form| unary::plain(form, trigonometry::Atan)),
@@ -215,6 +228,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("ConvTranspose", 3, conv_transpose::parse),
     ("Cos", 1, |form| unary::plain(form, cos::Cos)),
     ("Cosh", 1, |form| unary::plain(form, trigonometry::Cosh)),
+    ("CumSum", 2, cum_sum::parse),
     ("DepthToSpace", 1, DepthToSpace::parse),
     ("DequantizeLinear", 3, dequantize_linear::parse),
     ("Div", 2, div::parse),
@@ -225,10 +239,12 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Erf", 1, |form| unary::plain(form, erf::Erf)),
     ("Exp", 1, |form| unary::plain(form, exp::Exp)),
     ("Expand", 2, Expand::parse),
+    ("EyeLike", 1, one_hot::EyeLike::parse),
     ("Flatten", 1, Flatten::parse),
     ("Floor", 1, |form| unary::plain(form, rounding::Floor)),
     ("Gather", 2, Gather::parse),
     ("GatherElements", 2, gather_elements::GatherElements::parse),
+    ("GatherND", 2, gather_nd::GatherND::parse),
     ("Gelu", 1, gelu::parse),
     ("Gemm", 3, gemm::parse),
     ("GlobalAveragePool", 1, global_average_pool::parse),
@@ -259,6 +275,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Mul", 2, mul::parse),
     ("Neg", 1, |form| unary::plain(form, neg::Neg)),
     ("Not", 1, |form| unary::plain(form, Predicate::Not)),
+    ("OneHot", 3, one_hot::OneHot::parse),
     ("Or", 2, comparison::parse_or),
     ("PRelu", 2, p_relu::parse),
     ("Pad", 4, Pad::parse),
@@ -280,6 +297,9 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Reshape", 2, Reshape::parse),
     ("Resize", 4, Resize::parse),
     ("Round", 1, |form| unary::plain(form, rounding::Round)),
+    ("Scatter", 3, scatter::ScatterElements::parse),
+    ("ScatterElements", 3, scatter::ScatterElements::parse),
+    ("ScatterND", 3, scatter::ScatterND::parse),
     ("Selu", 1, selu::parse),
     ("Shape", 1, Shape::parse),
     ("Shrink", 1, shrink::parse),
@@ -303,7 +323,9 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Tanh", 1, |form| unary::plain(form, tanh::Tanh)),
     ("ThresholdedRelu", 1, thresholded_relu::parse),
     ("Tile", 2, Tile::parse),
+    ("TopK", 2, top_k::parse),
     ("Transpose", 1, Transpose::parse),
+    ("Trilu", 2, trilu::Trilu::parse),
     ("Unsqueeze", 2, Unsqueeze::parse),
     ("Upsample", 2, Resize::parse_upsample),
     ("Where", 3, Where::parse),
