@@ -64,6 +64,17 @@ fn scatters() {
 }
 
 #[test]
+fn pools_with_indices_and_back() {
+    let attributes = || none().ints("kernel_shape", &[2, 2]).ints("strides", &[2, 2]);
+    let indices = computed(integers(&[1, 2, 1, 2], &[5.0, 2.0, 8.0, 15.0]));
+    check("MaxUnpool", 11, attributes(), vec![Input::distinct(&[1, 2, 1, 2], 1), indices.clone()]);
+    let shape = fixed(integers(&[4], &[1.0, 2.0, 3.0, 5.0]));
+    check("MaxUnpool", 11, attributes(), vec![Input::distinct(&[1, 2, 1, 2], 1), indices, shape]);
+    let (operator, inputs) = read("MaxPool", 12, attributes(), &[Some(Input::distinct(&[1, 3, 4, 5], 1))]);
+    check_gradient_of(1, "MaxPool", operator.as_ref(), &inputs, 4e-3);
+}
+
+#[test]
 fn lines() {
     let number = |value: f32| fixed(integers(&[1], &[value]));
     for axis in [0, 1, -1] {
@@ -92,4 +103,17 @@ fn lines() {
         none().int("axis", 1),
         vec![computed(integers(&[2, 2], &[0.0, -1.0, 5.0, 2.0])), depth, Input::distinct(&[2], 1).shared()],
     );
+}
+
+#[test]
+fn lengths() {
+    for p in [1, 2, 3] {
+        let x = || vec![Input::distinct(&[1, 3, 5, 4], 1)];
+        let window = none().ints("kernel_shape", &[3, 2]).ints("strides", &[2, 1]).ints("pads", &[1, 0, 1, 1]);
+        check("LpPool", 18, window.int("p", p), x());
+        check("GlobalLpPool", 2, none().int("p", p), x());
+        for axis in [1, -1] {
+            check("LpNormalization", 1, none().int("axis", axis).int("p", p.min(2)), x());
+        }
+    }
 }

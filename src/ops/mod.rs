@@ -52,11 +52,14 @@ mod linear_quantization;
 mod lines;
 mod log;
 mod log_softmax;
+mod lp_normalization;
+mod lp_pool;
 mod lrn;
 mod mat_mul;
 mod matrix_kernel;
 mod max;
 mod max_pool;
+mod max_unpool;
 mod mean;
 mod min;
 mod mish;
@@ -248,6 +251,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Gelu", 1, gelu::parse),
     ("Gemm", 3, gemm::parse),
     ("GlobalAveragePool", 1, global_average_pool::parse),
+    ("GlobalLpPool", 1, lp_pool::GlobalLpPool::parse),
     ("GlobalMaxPool", 1, global_max_pool::parse),
     ("Greater", 2, comparison::parse_greater),
     ("GreaterOrEqual", 2, comparison::parse_greater_or_equal),
@@ -265,9 +269,12 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("LessOrEqual", 2, comparison::parse_less_or_equal),
     ("Log", 1, |form| unary::plain(form, log::Log)),
     ("LogSoftmax", 1, log_softmax::parse),
+    ("LpNormalization", 1, lp_normalization::parse),
+    ("LpPool", 1, lp_pool::LpPool::parse),
     ("MatMul", 2, mat_mul::parse),
     ("Max", ANY, max::parse),
     ("MaxPool", 1, max_pool::parse),
+    ("MaxUnpool", 3, max_unpool::parse),
     ("Mean", ANY, mean::parse),
     ("Min", ANY, min::parse),
     ("Mish", 1, |form| unary::plain(form, mish::Mish)),

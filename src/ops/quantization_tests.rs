@@ -186,7 +186,7 @@ fn refuses_what_it_does_not_compute() {
         ("LeakyRelu", 13, none().float("alpha", f32::NAN), "attribute alpha=NaN is not finite"),
         ("Add", 6, none().int("broadcast", 1), "attribute `broadcast` is not supported"),
         ("Clip", 11, none().float("min", 0.0), "attribute `min` is not supported"),
-        ("MaxPool", 12, window(), "the second output (indices) is not supported"),
+        ("MaxPool", 12, none(), "kernel_shape is missing"),
         ("AveragePool", 12, none(), "kernel_shape is missing"),
         ("AveragePool", 19, window().ints("dilations", &[0, 2]), "attribute dilations=[0, 2]: 0 is out of range"),
         ("AveragePool", 12, window().ints("strides", &[2]), "strides=[2] must have 2 entries"),
