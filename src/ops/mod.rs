@@ -2,6 +2,7 @@
 
 mod abs;
 mod add;
+mod affine_grid;
 mod arg_extreme;
 #[cfg(test)]
 mod arithmetic_tests;
@@ -19,6 +20,7 @@ mod conv_transpose;
 mod convolution_kernel;
 mod cos;
 mod cum_sum;
+mod deform_conv;
 mod depth_to_space;
 mod dequantize_linear;
 mod div;
@@ -39,6 +41,7 @@ mod global_average_pool;
 mod global_max_pool;
 #[cfg(test)]
 mod gradient_tests;
+mod grid_sample;
 mod group_normalization;
 mod hard_sigmoid;
 mod hard_swish;
@@ -93,7 +96,10 @@ mod relu;
 mod reordered;
 mod reshape;
 mod resize;
+mod roi_align;
 mod rounding;
+#[cfg(test)]
+mod sampling_tests;
 mod scatter;
 mod selu;
 mod shape;
@@ -150,6 +156,7 @@ pub use gelu::Gelu;
 pub use gemm::Gemm;
 pub use global_average_pool::GlobalAveragePool;
 pub use global_max_pool::GlobalMaxPool;
+pub use grid_sample::GridSample;
 pub use group_normalization::GroupNormalization;
 pub use hard_sigmoid::HardSigmoid;
 pub use hard_swish::HardSwish;
@@ -180,6 +187,7 @@ pub use reduction::ReducedAxes;
 pub use relu::Relu;
 pub use reshape::{Flatten, Identity, Reshape, Squeeze, Unsqueeze};
 pub use resize::{Interpolation, OLD_ROUNDING, Resize};
+pub use roi_align::RoiAlign;
 pub use rounding::{Ceil, Floor, Reciprocal};
 pub use selu::Selu;
 pub use shape::{Cast, CastLike, ConstantOfShape, Range, Shape, Size, Where};
@@ -211,6 +219,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Acos", 1, |form| unary::plain(form, trigonometry::Acos)),
     ("Acosh", 1, |form| unary::plain(form, trigonometry::Acosh)),
     ("Add", 2, add::parse),
+    ("AffineGrid", 2, affine_grid::parse),
     ("And", 2, comparison::parse_and),
     ("ArgMax", 1, |form| arg_extreme::ArgExtreme::parse(form, true)),
     ("ArgMin", 1, |form| arg_extreme::ArgExtreme::parse(form, false)),
@@ -232,6 +241,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Cos", 1, |form| unary::plain(form, cos::Cos)),
     ("Cosh", 1, |form| unary::plain(form, trigonometry::Cosh)),
     ("CumSum", 2, cum_sum::parse),
+    ("DeformConv", 5, deform_conv::parse),
     ("DepthToSpace", 1, DepthToSpace::parse),
     ("DequantizeLinear", 3, dequantize_linear::parse),
     ("Div", 2, div::parse),
@@ -255,6 +265,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("GlobalMaxPool", 1, global_max_pool::parse),
     ("Greater", 2, comparison::parse_greater),
     ("GreaterOrEqual", 2, comparison::parse_greater_or_equal),
+    ("GridSample", 2, grid_sample::parse),
     ("GroupNormalization", 3, group_normalization::parse),
     ("HardSigmoid", 1, hard_sigmoid::parse),
     ("HardSwish", 1, |form| unary::plain(form, hard_swish::HardSwish)),
@@ -303,6 +314,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Relu", 1, relu::parse),
     ("Reshape", 2, Reshape::parse),
     ("Resize", 4, Resize::parse),
+    ("RoiAlign", 3, roi_align::parse),
     ("Round", 1, |form| unary::plain(form, rounding::Round)),
     ("Scatter", 3, scatter::ScatterElements::parse),
     ("ScatterElements", 3, scatter::ScatterElements::parse),

@@ -2,11 +2,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
-use crate::ops::{BatchNormalization, Foreign, GroupNormalization, Reduce, ReducedAxes, Resize, Split};
+use crate::ops::{BatchNormalization, Foreign, GridSample, GroupNormalization, Reduce, ReducedAxes, Resize, RoiAlign, Split};
 use crate::tensor::TensorData;
 
 /// The first operator set whose quantizers know integers of 4 and of 16 bits.
 const WANTED: i64 = 21;
+
+/// How a RoiAlign counts coordinates if a set below 16 says nothing.
+const OLD_COORDINATES: &str = "output_half_pixel";
 
 /// Operators, and since which set (up to [`WANTED`]) a node that was written before is not valid any more or means something
 /// else. Later versions of all others only take more types, or more attributes whose defaults mean what was meant before.
@@ -95,6 +98,10 @@ fn raise(graph: &mut Graph, id: NodeId) {
         repeat_scales(graph, id, scales);
     } else if node.is::<Resize>().is_some() {
         drop_empty_inputs(graph, id);
+    } else if let Some(sample) = node.is::<GridSample>() {
+        graph.set_operator(id, Arc::new(GridSample { old_names: false, ..*sample }));
+    } else if let Some(align) = node.is::<RoiAlign>().filter(|align| align.coordinates.is_none()) {
+        graph.set_operator(id, Arc::new(RoiAlign { coordinates: Some(OLD_COORDINATES.to_string()), ..align.clone() }));
     }
 }
 
@@ -179,6 +186,24 @@ mod tests {
         ];
         assert_eq!(after.to_string().lines().map(str::trim).collect::<Vec<_>>(), wanted);
         assert_eq!(after.opset, 21);
+        assert_same_function(&graph, &after);
+    }
+
+    #[test]
+    fn operators_that_changed_names_say_the_same_in_the_new_ones() {
+        let sketch = Sketch::new(&[1, 3, 8, 8]).constant("r", TensorData::new(&[1, 4], vec![0.0f32, 1.0, 5.0, 6.0]));
+        let sketch = sketch.constant("g", TensorData::new(&[1, 2, 1, 2], vec![0.1f32, 0.5, -0.3, 1.0])).integers("b", &[0]);
+        let bicubic = Attributes::default().string("mode", "bicubic");
+        let mut graph = sketch.node("s", "GridSample", "x g", bicubic).plain("y", "RoiAlign", "x r b").outputs("s y");
+        graph.opset = 15;
+        let (id, node) = graph.producer(graph.outputs[1]).unwrap();
+        let align = RoiAlign { coordinates: None, ..node.is::<RoiAlign>().unwrap().clone() };
+        graph.set_operator(id, Arc::new(align));
+        let mut after = graph.clone();
+        upgrade_opset(&mut after, 15).unwrap();
+        let attributes = |index: usize| after.producer(after.outputs[index]).unwrap().1.operator.attributes();
+        assert_eq!(attributes(0).take_string("mode", "").as_deref(), Ok("cubic"));
+        assert_eq!(attributes(1).take_string("coordinate_transformation_mode", "").as_deref(), Ok("output_half_pixel"));
         assert_same_function(&graph, &after);
     }
 
