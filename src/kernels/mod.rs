@@ -22,6 +22,8 @@ pub mod normalization;
 mod outer;
 pub mod polynomial;
 pub mod pool;
+pub mod recurrent;
+mod recurrent_gradient;
 pub mod reduce;
 pub mod sampling;
 mod scatter;

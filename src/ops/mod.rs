@@ -88,6 +88,7 @@ mod quantization_drop;
 mod quantization_tests;
 mod quantize_linear;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod reduction;
 #[cfg(test)]
@@ -255,6 +256,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("EyeLike", 1, one_hot::EyeLike::parse),
     ("Flatten", 1, Flatten::parse),
     ("Floor", 1, |form| unary::plain(form, rounding::Floor)),
+    ("GRU", 6, recurrent::parse_gru),
     ("Gather", 2, Gather::parse),
     ("GatherElements", 2, gather_elements::GatherElements::parse),
     ("GatherND", 2, gather_nd::GatherND::parse),
@@ -274,6 +276,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("IsInf", 1, Predicate::parse_is_inf),
     ("IsNaN", 1, |form| unary::plain(form, Predicate::IsNaN)),
     ("LRN", 1, lrn::parse),
+    ("LSTM", 8, recurrent::parse_lstm),
     ("LayerNormalization", 3, layer_normalization::parse),
     ("LeakyRelu", 1, leaky_relu::parse),
     ("Less", 2, comparison::parse_less),
@@ -299,6 +302,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Pad", 4, Pad::parse),
     ("Pow", 2, pow::parse),
     ("QuantizeLinear", 3, quantize_linear::parse),
+    ("RNN", 6, recurrent::parse_rnn),
     ("Range", 3, Range::parse),
     ("Reciprocal", 1, |form| unary::plain(form, rounding::Reciprocal)),
     ("ReduceL1", 2, |form| Reduce::parse(form, Reduction::L1)),

@@ -1,7 +1,8 @@
-//! Gradients of operators that read between elements against finite differences.
+//! Gradients of operators that read between elements, and of recurrent cells, against finite differences.
 
 use super::Attributes;
-use super::probe::{Input, check_gradient, read};
+use super::attributes::Attribute;
+use super::probe::{Input, check_gradient, check_gradient_of, read};
 use crate::tensor::DataType;
 
 fn none() -> Attributes {
@@ -80,5 +81,58 @@ fn deformed_convolutions() {
         let inputs = vec![data(), weights.clone(), Some(offsets.clone()), bias, Some(mask.clone())];
         check("DeformConv", 19, attributes.clone().int("group", group as i64), inputs);
         check("DeformConv", 19, attributes.clone().int("group", group as i64), vec![data(), weights, Some(offsets.clone())]);
+    }
+}
+
+/// All inputs of a cell with `gates` gates for 3 steps, 2 samples, 2 inputs and 2 hidden elements.
+fn cell_inputs(gates: usize, directions: usize, batch_first: bool, peepholes: bool) -> Vec<Option<Input>> {
+    let sequence = if batch_first { [2, 3, 2] } else { [3, 2, 2] };
+    let state = if batch_first { [2, directions, 2] } else { [directions, 2, 2] };
+    let parameter = |shape: &[usize], seed: usize| Some(within(shape, seed, 0.9).shared());
+    let mut inputs = vec![
+        Some(within(&sequence, 1, 1.4)),
+        parameter(&[directions, gates * 2, 2], 2),
+        parameter(&[directions, gates * 2, 2], 3),
+        parameter(&[directions, gates * 4], 4),
+        None,
+        Some(within(&state, 5, 0.8)),
+    ];
+    if peepholes {
+        inputs.extend([Some(within(&state, 6, 0.7)), parameter(&[directions, 6], 7)]);
+    }
+    inputs
+}
+
+#[test]
+fn recurrent_cells() {
+    let cells = [
+        ("LSTM", 4, none(), 3),
+        ("LSTM", 4, none().int("input_forget", 1), 3),
+        ("GRU", 3, none(), 2),
+        ("GRU", 3, none().int("linear_before_reset", 1), 2),
+        ("RNN", 1, none(), 2),
+    ];
+    for (name, gates, attributes, outputs) in cells {
+        for (direction, count) in [("forward", 1), ("reverse", 1), ("bidirectional", 2)] {
+            for batch_first in [false, true] {
+                let attributes = attributes.clone().string("direction", direction).int("layout", i64::from(batch_first));
+                let (operator, inputs) = read(name, 14, attributes, &cell_inputs(gates, count, batch_first, name == "LSTM"));
+                for output in 0..outputs {
+                    check_gradient_of(output, name, operator.as_ref(), &inputs, 6e-3);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_of_recurrent_cells() {
+    let names = ["Relu", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Softplus"];
+    for name in names {
+        let attributes = none().with("activations", Attribute::Strings(vec![name.to_string()]));
+        let attributes = attributes.with("activation_alpha", Attribute::Floats(vec![0.41]));
+        let inputs =
+            vec![Some(within(&[2, 1, 2], 1, 0.9)), Some(within(&[1, 2, 2], 2, 0.9).shared()), Some(within(&[1, 2, 2], 3, 0.9).shared())];
+        check("RNN", 14, attributes, inputs);
     }
 }
