@@ -164,6 +164,7 @@ pub use hard_swish::HardSwish;
 pub use instance_normalization::InstanceNormalization;
 pub use layer_normalization::LayerNormalization;
 pub use leaky_relu::LeakyRelu;
+pub use linear_quantization::Sharing;
 pub use log::Log;
 pub use log_softmax::LogSoftmax;
 pub use lrn::Lrn;

@@ -298,7 +298,7 @@ fn fake_quantization(operator: &QuantizeLinear, call: &Call, request: &Request<'
         return Err("a quantizer needs scale and zero point".into());
     };
     let range = zero_point.data_type.integer_range().ok_or_else(|| format!("cannot quantize to {}", zero_point.data_type))?;
-    let axis = if operator.axis < 0 { operator.axis + x.layout.shape.len() as i64 } else { operator.axis };
+    let axis = if operator.sharing.axis < 0 { operator.sharing.axis + x.layout.shape.len() as i64 } else { operator.sharing.axis };
     let axis = (scale.layout.len() > 1).then_some(axis as usize);
     let output = call.layouts.first().ok_or("it has no output")?;
     if *output != x.layout {
