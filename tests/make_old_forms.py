@@ -1,4 +1,5 @@
-"""Write single nodes in the forms of operator sets 7 to 12, with what ONNX Runtime computes of them.
+"""Write single nodes in the forms of operator sets 7 to 12, and in newer ones of which the standard has few tests, with what ONNX
+Runtime computes of them.
 
     make_old_forms.py FOLDER
 
@@ -65,6 +66,27 @@ def activations():
     case("cast_down", "Cast", (7, 9, 12), [flow(2, 3, high=9)], to=TensorProto.INT32)
 
 
+def functions():
+    x = flow(1, 3, 4, 5)
+    for name in ("Atan", "Tan", "Sinh", "Cosh", "Asinh"):
+        case(name.lower(), name, (9,), [x])
+    for name in ("Acos", "Asin", "Atanh"):
+        case(name.lower(), name, (9,), [x * 0.4])
+    case("acosh", "Acosh", (9,), [np.abs(x) + 1.1])
+    case("sign", "Sign", (9, 12), [np.round(x)])
+    case("round", "Round", (11, 22), [x * 2])
+    case("shrink", "Shrink", (9,), [x], bias=0.3, lambd=0.7)
+    case("isnan", "IsNaN", (9,), [x])
+    case("isinf", "IsInf", (10,), [np.where(np.abs(x) > 1, np.copysign(np.inf, x), x).astype(np.float32)], detect_negative=0)
+    case("mean", "Mean", (8,), [x, flow(3, 1, 5), flow(5)])
+    case("mod", "Mod", (10,), [x, scalar(0.7)], fmod=1)
+    for name in ("LessOrEqual", "GreaterOrEqual"):
+        case(name.lower(), name, (12, 16), [np.round(x), np.round(flow(4, 5))])
+    for name in ("And", "Or", "Xor"):
+        case(name.lower(), name, (7,), [[x > 0], [flow(4, 5) > 0]])
+    case("not", "Not", (7,), [[x > 0]])
+
+
 def arithmetic():
     x, y = flow(1, 3, 4, 5), flow(1, 3, 1, 1, low=0.5)
     for name in ("Add", "Sub", "Mul", "Div"):
@@ -105,6 +127,102 @@ def convolutions():
     case("globalmaxpool", "GlobalMaxPool", (7,), [x])
 
 
+def pools_and_back():
+    x, window = flow(1, 3, 6, 8), {"kernel_shape": [2, 2], "strides": [2, 2]}
+    for opset in (8, 10, 12):
+        case("maxpool_indices", "MaxPool", (opset,), [x], 2, **window)
+    case("maxpool_indices_padded", "MaxPool", (12,), [x], 2, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 1], ceil_mode=1)
+    case("maxpool_indices_columns", "MaxPool", (8, 12), [x], 2, storage_order=1, **window)
+    indices = [np.array([[[[5, 2, 8], [9, 15, 23]]]], np.int64)]
+    case("maxunpool", "MaxUnpool", (9, 11), [flow(1, 1, 2, 3), indices], **window)
+    case("maxunpool_padded", "MaxUnpool", (11,), [flow(1, 1, 2, 3), indices], kernel_shape=[3, 3], strides=[3, 3], pads=[0, 1, 1, 0])
+    case("maxunpool_shape", "MaxUnpool", (11,), [flow(1, 1, 2, 3), indices, ints(1, 1, 5, 7)], **window)
+    for p in (1, 2, 3):
+        case(f"lppool_{p}", "LpPool", (7, 11) if p == 2 else (11,), [x], p=p, pads=[1, 0, 1, 0], **window)
+        case(f"globallppool_{p}", "GlobalLpPool", (7,), [x], p=p)
+    case("lppool_dilated", "LpPool", (18,), [x], p=2, kernel_shape=[2, 3], dilations=[2, 1], ceil_mode=1, strides=[1, 2])
+    for p in (1, 2):
+        case(f"lpnormalization_{p}", "LpNormalization", (7,), [x], p=p, axis=1)
+
+
+def selections():
+    x = flow(2, 3, 4)
+    for name in ("ArgMax", "ArgMin"):
+        case(name.lower(), name, (7, 11, 13), [x], axis=1)
+        case(f"{name.lower()}_last", name, (11,), [np.round(x)], axis=-1, keepdims=0)
+        case(f"{name.lower()}_last_of_equals", name, (12,), [np.round(x)], axis=2, select_last_index=1)
+    case("topk_attribute", "TopK", (7,), [x], 2, k=2, axis=1)
+    case("topk_input", "TopK", (10,), [x, ints(3)], 2)
+    case("topk_least", "TopK", (11,), [np.round(x), ints(2)], 2, largest=0, axis=2)
+    case("cumsum", "CumSum", (11, 14), [x, ints(1)[0:1]], exclusive=1)
+    case("cumsum_back", "CumSum", (11,), [x, ints(-1)], reverse=1)
+    indices = [np.array([[1, 2], [0, -1]], np.int64)]
+    case("gathernd", "GatherND", (11, 12), [x, indices])
+    case("gathernd_batch", "GatherND", (12,), [x, [np.array([[1], [-1]], np.int64)]], batch_dims=1)
+    along = [np.array([[[1, 0, 2, 1]], [[2, 2, -3, 0]]], np.int64)]
+    case("scatter", "Scatter", (9,), [x, along, flow(2, 1, 4)], axis=1)
+    case("scatter_elements", "ScatterElements", (11,), [x, along, flow(2, 1, 4)], axis=1)
+    case("scatter_elements_add", "ScatterElements", (16,), [x, along, flow(2, 1, 4)], axis=1, reduction="add")
+    case("scatternd", "ScatterND", (11,), [x, indices, flow(2, 4)])
+    for reduction in ("add", "mul", "max", "min"):
+        case(f"scatternd_{reduction}", "ScatterND", (16 if reduction in ("add", "mul") else 18,), [x, indices, flow(2, 4)], reduction=reduction)
+    case("onehot", "OneHot", (9, 11), [[np.array([[0, 3], [2, -1]], np.int64)], ints(4), [np.array([0.5, 2], np.float32)]], axis=1)
+    case("eyelike", "EyeLike", (9,), [flow(3, 4)], k=1)
+    for upper in (0, 1):
+        case(f"trilu_{upper}", "Trilu", (14,), [flow(2, 4, 5), ints(1)], upper=upper)
+
+
+def cells():
+    for name, gates, count in (("LSTM", 4, 3), ("GRU", 3, 2), ("RNN", 1, 2)):
+        x, state = flow(5, 2, 3), flow(1, 2, 4)
+        weights = [[flow(1, 4 * gates, 3)], [flow(1, 4 * gates, 4)], [flow(1, 8 * gates)]]
+        case(f"{name.lower()}", name, (7, 14), [x, *weights[:2]], count, hidden_size=4)
+        lengths = [np.array([3, 5], np.int32)]
+        case(f"{name.lower()}_lengths", name, (7,), [x, *weights, lengths, state], count, hidden_size=4)
+        case(f"{name.lower()}_reverse", name, (14,), [x, *weights, lengths], count, hidden_size=4, direction="reverse", clip=0.8)
+        both = [[flow(2, 4 * gates, 3)], [flow(2, 4 * gates, 4)], [flow(2, 8 * gates)]]
+        case(f"{name.lower()}_both", name, (14,), [x, *both], count, hidden_size=4, direction="bidirectional")
+    more = [flow(1, 2, 4), flow(1, 2, 4), [flow(1, 12)]]
+    lstm = [flow(5, 2, 3), [flow(1, 16, 3)], [flow(1, 16, 4)], [flow(1, 32)]]
+    case("lstm_peepholes", "LSTM", (7,), [*lstm, "", *more], 3, hidden_size=4)
+    case("lstm_input_forget", "LSTM", (7,), [*lstm, "", *more[:2]], 3, hidden_size=4, input_forget=1)
+    named = {"activations": ["HardSigmoid", "Softsign", "ScaledTanh"], "activation_alpha": [0.3, 0.9], "activation_beta": [0.4, 1.2]}
+    case("lstm_activations", "LSTM", (7,), lstm, 3, hidden_size=4, **named)
+    gru = [flow(5, 2, 3), [flow(1, 12, 3)], [flow(1, 12, 4)], [flow(1, 24)]]
+    case("gru_linear_before_reset", "GRU", (7, 14), gru, 2, hidden_size=4, linear_before_reset=1)
+
+
+def samples():
+    x, grid = flow(1, 2, 5, 6), flow(1, 4, 7, 2, low=-1.4, high=1.4)
+    for opset, modes in ((16, ("bilinear", "nearest", "bicubic")), (20, ("linear", "nearest", "cubic"))):
+        for mode in modes:
+            for padding in ("zeros", "border", "reflection"):
+                for corners in (0, 1):
+                    names = {"mode": mode, "padding_mode": padding, "align_corners": corners}
+                    case(f"gridsample_{mode}_{padding}_{corners}", "GridSample", (opset,), [x, grid], **names)
+    volume = [flow(1, 2, 3, 4, 5), flow(1, 2, 3, 2, 3, low=-1.4, high=1.4)]
+    for padding in ("zeros", "border", "reflection"):
+        case(f"gridsample_volume_{padding}", "GridSample", (20,), volume, mode="linear", padding_mode=padding)
+    for corners in (0, 1):
+        case(f"affinegrid_{corners}", "AffineGrid", (20,), [flow(1, 2, 3), ints(1, 2, 4, 5)], align_corners=corners)
+    boxes, images = [np.array([[0.3, 1, 4, 3.6], [-2, 0, 9, 9], [3, 3, 3, 3]], np.float32)], ints(0, 0, 0)
+    sizes = {"output_height": 2, "output_width": 3}
+    case("roialign", "RoiAlign", (10, 16), [x, boxes, images], spatial_scale=0.8, sampling_ratio=2, **sizes)
+    case("roialign_adaptive", "RoiAlign", (10, 16), [x, boxes, images], **sizes)
+    weights, offset = [flow(4, 2, 3, 3)], flow(1, 18, 5, 6)
+    case("deformconv", "DeformConv", (19,), [x, weights, offset, [flow(4)], flow(1, 9, 5, 6)], pads=[1, 1, 1, 1])
+    names = {"group": 2, "offset_group": 2, "pads": [1, 0, 1, 0], "strides": [2, 1], "dilations": [1, 2]}
+    case("deformconv_groups", "DeformConv", (19,), [x, [flow(4, 1, 3, 3)], flow(1, 36, 3, 2)], **names)
+
+
+def blocks():
+    x, scales = flow(4, 6), [flow(4, 2, low=0.02, high=0.1)]
+    zero_points = [np.array([[1, -3], [0, 2], [5, 1], [-7, 3]], np.int8)]
+    case("quantize_blocks", "QuantizeLinear", (21,), [x, scales, zero_points], axis=1, block_size=3)
+    q = [generator.integers(-128, 127, (4, 6)).astype(np.int8)]
+    case("dequantize_blocks", "DequantizeLinear", (21,), [q, scales, zero_points], axis=1, block_size=3)
+
+
 def normalizations():
     x, channels = flow(1, 4, 3, 5), [[flow(4, low=0.5)] for _ in range(4)]
     case("batch_norm", "BatchNormalization", (9, 12), [x, *channels], epsilon=1e-3, momentum=0.8)
@@ -121,7 +239,7 @@ def normalizations():
 
 def reductions():
     x = flow(2, 3, 4, 5)
-    for name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"):
+    for name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceProd", "ReduceSumSquare", "ReduceLogSumExp"):
         case(f"{name.lower()}_all", name, (7, 11), [x])
         case(f"{name.lower()}_spatial", name, (7, 12), [x], axes=[2, 3], keepdims=0)
         case(f"{name.lower()}_last", name, (11, 12), [x], axes=[-1, 1])
@@ -145,6 +263,7 @@ def arrangements():
     case("pad_attribute", "Pad", (7, 10), [x], pads=[0, 0, 1, 2, 0, 1, 0, 1], value=0.5)
     case("pad_reflect", "Pad", (7,), [x], pads=[0, 0, 1, 2, 0, 0, 2, 1], mode="reflect")
     case("pad_input", "Pad", (11,), [x, ints(0, 0, 1, 2, 0, 1, 0, 1), scalar(0.5)])
+    case("pad_wrap", "Pad", (19,), [x, ints(0, 0, 5, 2, 0, 1, 0, 7)], mode="wrap")
     case("pad_edge", "Pad", (7,), [x], pads=[0, 0, 1, 0, 0, 0, 1, 1], mode="edge")
     case("reshape", "Reshape", (7,), [x, ints(0, -1, 6)])
     case("slice_attributes", "Slice", (7, 9), [x], starts=[1, -3], ends=[3, 1000], axes=[1, 3])
@@ -182,6 +301,16 @@ def resizes():
             case(f"resize_to_{mode}_{coordinates}", "Resize", (11,), [x, none, none, ints(1, 2, 3, 9)], **names)
     for nearest in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
         case(f"resize_{nearest}", "Resize", (11,), [x, none, scales], mode="nearest", nearest_mode=nearest)
+    crop = [np.array([0, 0, 0.2, -0.3, 1, 1, 0.8, 1.4], np.float32)]
+    for mode in ("nearest", "linear", "cubic"):
+        names = {"mode": mode, "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 0.7}
+        case(f"resize_crop_{mode}", "Resize", (11,), [x, crop, none, ints(1, 2, 3, 9)], **names)
+        case(f"resize_crop_{mode}_one", "Resize", (11,), [x, crop, none, ints(1, 2, 1, 1)], **names)
+    for mode in ("linear", "cubic"):
+        for outside in (0, 1):
+            names = {"mode": mode, "antialias": 1, "exclude_outside": outside}
+            case(f"resize_antialias_{mode}_{outside}", "Resize", (18,), [flow(1, 2, 7, 13), "", "", ints(1, 2, 3, 5)], **names)
+            case(f"resize_antialias_{mode}_{outside}_grow", "Resize", (18,), [flow(1, 2, 7, 5), "", "", ints(1, 2, 3, 9)], **names)
     case("resize_cubic_outside", "Resize", (11,), [x, none, scales], mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)
 
 
@@ -199,7 +328,7 @@ def write(entry, folder, values, session_options):
     declared = [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(a.shape)) for n, a in flowing]
     made = [onnx.ValueInfoProto(name=result) for result in results]
     graph = helper.make_graph([node], name, declared, made, initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4 if opset < 10 else 6)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4 if opset < 10 else 6 if opset < 15 else 10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), session_options, providers=["CPUExecutionProvider"])
     found = session.run(results, dict(flowing))
     for info, array in zip(model.graph.output, found):
@@ -214,7 +343,8 @@ def write(entry, folder, values, session_options):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    for table in (activations, arithmetic, convolutions, normalizations, reductions, arrangements, resizes):
+    tables = (activations, functions, arithmetic, convolutions, pools_and_back, normalizations, reductions, arrangements, selections, resizes)
+    for table in (*tables, cells, samples, blocks):
         table()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

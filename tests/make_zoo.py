@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from zoo import files, layers, old_exporters, pytorch, sizes, tails, tensorflow
+from zoo import files, layers, old_exporters, pytorch, sampling, sizes, tails, tensorflow
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -49,7 +49,7 @@ def describe(network, folder):
     run(reference)
     norms = network.norms or sum(node.op_type == "BatchNormalization" for node in model.graph.node)
     row = {"file": path.name, "reference": reference.name, "bn_nodes": norms, "opset": model.opset_import[0].version}
-    return row | {"flags": network.flags, "range": network.range}
+    return row | {"flags": network.flags, "range": network.range, "floor": network.floor}
 
 
 def main():
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    makers = [maker for theme in (old_exporters, layers, tensorflow, pytorch, sizes, tails, files) for maker in theme.MAKERS]
+    makers = [maker for theme in (old_exporters, layers, sampling, tensorflow, pytorch, sizes, tails, files) for maker in theme.MAKERS]
     (folder / "zoo.json").write_text(json.dumps([describe(make(), folder) for make in makers], indent=1) + "\n")
 
 

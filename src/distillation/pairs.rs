@@ -161,7 +161,7 @@ pub fn ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
     let mut ends: Vec<(ValueId, ValueId)> = Vec::new();
     for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {
         let (from, to) = logits(graph, teacher, *student_output, *teacher_output);
-        let found = if is_computable(teacher, to) { vec![(from, to)] } else { before_unknown(graph, teacher, to) };
+        let found = if carries_gradient(teacher, to) { vec![(from, to)] } else { before_unknown(graph, teacher, to) };
         for (from, to) in found {
             if ends.iter().all(|(known, _)| *known != from) {
                 ends.push((from, to));
@@ -182,21 +182,46 @@ fn student_input(graph: &Graph, id: NodeId, index: usize) -> Option<ValueId> {
     graph.nodes().find(|(other, _)| *other == id).and_then(|(_, node)| node.input(index))
 }
 
-/// The last values before `output` that can be computed: what flows into nodes that zeroq does not know, or past them.
+/// The last values before `output` that can be computed and tuned: what flows into nodes that zeroq does not know or that choose, as
+/// ArgMax does, or past them.
 fn before_unknown(graph: &Graph, teacher: &Graph, output: ValueId) -> Vec<(ValueId, ValueId)> {
     let (mut found, mut open, mut seen) = (Vec::new(), vec![output], HashSet::from([output]));
     while let Some(value) = open.pop() {
         let Some((id, node)) = teacher.producer(value) else { continue };
         for (index, input) in node.inputs.iter().enumerate() {
             let Some(input) = input.filter(|input| seen.insert(*input)) else { continue };
-            if !is_computable(teacher, input) {
+            if !carries_gradient(teacher, input) {
                 open.push(input);
-            } else if teacher.producer(input).is_some() && teacher.value(input).data_type == Some(DataType::F32) {
+            } else if teacher.producer(input).is_some() {
                 found.extend(student_input(graph, id, index).map(|student| (student, input)));
             }
         }
     }
     found
+}
+
+/// Operators whose result does not change with small changes of what they read.
+const FLAT: [&str; 4] = ["Ceil", "Floor", "Round", "Sign"];
+
+/// Whether `value` can be computed and is a float32 number that changes with an input of `graph`, past no operator of [`FLAT`] and
+/// by no way that leads from float32 numbers to integers and back.
+fn carries_gradient(graph: &Graph, value: ValueId) -> bool {
+    let is_single = |value: ValueId| graph.value(value).data_type == Some(DataType::F32);
+    let (mut open, mut seen) = (vec![value], HashSet::new());
+    if !is_single(value) || !is_computable(graph, value) {
+        return false;
+    }
+    while let Some(value) = open.pop() {
+        let Some((_, node)) = graph.producer(value).filter(|(_, node)| !FLAT.contains(&node.operator.name())) else {
+            if graph.is_input(value) {
+                return true;
+            }
+            continue;
+        };
+        let before = node.inputs.iter().flatten().copied().filter(|input| is_single(value) || !is_single(*input));
+        open.extend(before.filter(|input| seen.insert(*input)));
+    }
+    false
 }
 
 fn is_computable(graph: &Graph, value: ValueId) -> bool {
@@ -278,5 +303,17 @@ mod tests {
         graph.set_operator(unknown, std::sync::Arc::new(foreign));
         let (a, r) = (id(&graph, "a"), id(&graph, "r"));
         assert_eq!(ends(&graph, &graph), [(a, a), (r, r)]);
+    }
+
+    #[test]
+    fn what_a_choice_is_made_of_stands_for_the_choice() {
+        let sketch = Sketch::new(&[0, 3, 4, 4]).conv("a", "x", (3, 4), 3, 1).plain("r", "Relu", "a");
+        let axis = crate::ops::Attributes::default().int("axis", 1);
+        let sketch = sketch.node("best", "ArgMax", "r", axis).node("f", "Cast", "best", crate::ops::Attributes::default().int("to", 1));
+        let mut graph = sketch.plain("s", "Floor", "a").plain("y", "Mul", "f s").plain("z", "Mul", "f r").outputs("best f y z");
+        crate::passes::infer_shapes(&mut graph).unwrap();
+        let id = |name: &str| graph.find_value(name).unwrap();
+        let (a, r, z) = (id("a"), id("r"), id("z"));
+        assert_eq!(ends(&graph, &graph), [(r, r), (a, a), (z, z)]);
     }
 }

@@ -21,6 +21,17 @@ const LARGEST: f32 = 65504.0;
 /// Measured magnitudes above this leave no margin.
 const SAFE: f32 = 32000.0;
 
+/// Operators that stay float32, and why.
+const IN_SINGLE: [(&str, &str); 7] = [
+    ("AffineGrid", "coordinates need more digits"),
+    ("CumSum", "long sums need more digits"),
+    ("DeformConv", "coordinates need more digits"),
+    ("GridSample", "coordinates need more digits"),
+    ("IsInf", "float16 is not among its types"),
+    ("Range", "float16 is not among its types"),
+    ("RoiAlign", "coordinates need more digits"),
+];
+
 /// Makes constants and values float16. Graph inputs and outputs stay float32 behind Casts if `keep_io`. A node with a
 /// value whose measured magnitude (`largest`) nears the limit stays float32.
 ///
@@ -59,6 +70,8 @@ fn kept_nodes(graph: &Graph, largest: &HashMap<ValueId, f32>, report: &mut Float
         let near = node.inputs.iter().chain(&node.outputs).flatten().find(|value| largest.get(value).is_some_and(|most| *most > SAFE));
         let reason = if node.is::<Foreign>().is_some() {
             "an unknown operator".to_string()
+        } else if let Some((_, reason)) = IN_SINGLE.iter().find(|(name, _)| *name == node.operator.name()) {
+            reason.to_string()
         } else if node.is::<QuantizeLinear>().is_some() || node.is::<DequantizeLinear>().is_some() {
             "quantized already".to_string()
         } else if let Some(value) = near {

@@ -9,7 +9,7 @@ use super::names::{shared_zero_point, shorten_names};
 use super::store::store_weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
-use crate::ops::DequantizeLinear;
+use crate::ops::{DequantizeLinear, Sharing};
 use crate::passes::seal_constants;
 use crate::quantization::{QuantPlan, Width};
 use crate::tensor::{DataType, TensorData};
@@ -114,7 +114,7 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
     let zero_point = shared_zero_point(graph, TensorData::vector(vec![0i32; elements.len()]));
     let node_name = graph.unused_name(&format!("{name}_DequantizeLinear"));
     let value_name = graph.unused_name(&format!("{name}_DequantizeLinear_Output"));
-    let dequantizer = Arc::new(DequantizeLinear { axis: 0 });
+    let dequantizer = Arc::new(DequantizeLinear { sharing: Sharing::along(0) });
     let (_, dequantized) = graph.add_operation(&node_name, dequantizer, vec![quantized, scale, zero_point], &value_name);
     let facts = graph.value(bias.value).clone();
     graph.set_facts(dequantized, facts.data_type, facts.shape);

@@ -28,7 +28,7 @@ pub(super) fn store_weights(graph: &mut Graph, plan: &QuantPlan) -> Result<()> {
 /// Replaces the DequantizeLinear that makes `value`, under short names, unless its zero points say otherwise.
 fn multiply_out(graph: &mut Graph, value: ValueId, index: usize) -> Option<()> {
     let (id, node) = graph.producer(value)?;
-    let (axis, weight, scale) = (node.is::<DequantizeLinear>()?.axis, node.input(0)?, node.input(1)?);
+    let (axis, weight, scale) = (node.is::<DequantizeLinear>()?.sharing.axis, node.input(0)?, node.input(1)?);
     let zero_points = node.input(2).and_then(|zero| graph.constant(zero)).and_then(TensorData::to_i64).unwrap_or_default();
     let (rank, scales) = (graph.constant(weight)?.shape().len(), graph.constant(scale)?.to_f32()?);
     if zero_points.iter().any(|zero| *zero != 0) {

@@ -89,15 +89,15 @@ pub struct ProductReport {
     pub multiplications: Option<u64>,
 }
 
-/// Takes `graph` apart. `shaped` is a copy of it in which shapes are known as far as they can be; values have the same ids.
-/// What is quantized already is judged with the eyes of `target`.
+/// Takes `graph` apart. `shaped` is a copy of it in which constants are folded and shapes are known, as far as they can be: what
+/// quantization sees of the products. What is quantized already is judged with the eyes of `target`.
 pub fn dissect(graph: &Graph, shaped: &Graph, target: &Target) -> Anatomy {
     let mut operators = BTreeMap::new();
     for (_, node) in graph.nodes() {
         *operators.entry(operator_name(node)).or_insert(0) += 1;
     }
     let quantized_nodes = graph.nodes().filter(|(_, node)| quantizes(node.operator.name())).count();
-    let products = graph.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(graph, shaped, node));
+    let products = shaped.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(shaped, node));
     let mut products: Vec<ProductReport> = products.collect();
     if quantized_nodes > 0 {
         let forecasts: HashMap<String, Option<String>> =
@@ -171,14 +171,14 @@ fn is_product(node: &Node) -> bool {
         || ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.operator.name())
 }
 
-fn product(graph: &Graph, shaped: &Graph, node: &Node) -> ProductReport {
+fn product(graph: &Graph, node: &Node) -> ProductReport {
     let reason = why_float(graph, node);
     ProductReport {
         node: node.name.clone(),
         operator: node.operator.name().to_string(),
         integer: reason.is_none(),
         reason,
-        multiplications: multiplications(shaped, node),
+        multiplications: multiplications(graph, node),
     }
 }
 
@@ -230,7 +230,9 @@ mod tests {
 
     use super::*;
     use crate::graph::Dim;
+    use crate::graph::sketch::Sketch;
     use crate::ops::Attributes;
+    use crate::passes::single_sample;
     use crate::quantization::targets;
     use crate::tensor::TensorData;
 
@@ -244,6 +246,15 @@ mod tests {
             inner: Default::default(),
             reason,
         })
+    }
+
+    #[test]
+    fn weights_behind_arithmetic_of_constants_are_constant() {
+        let weight = TensorData::new(&[2, 3], vec![0.5f32; 6]);
+        let sketch = Sketch::new(&[0, 3]).constant("w", weight).plain("i", "Identity", "w").plain("t", "Transpose", "i");
+        let graph = sketch.plain("y", "MatMul", "x t").outputs("y");
+        let products = dissect(&graph, &single_sample(&graph).unwrap(), &targets::all()[0]).products;
+        assert_eq!(products.iter().map(|product| (product.integer, product.multiplications)).collect::<Vec<_>>(), [(true, Some(6))]);
     }
 
     #[test]

@@ -263,3 +263,31 @@ fn input_gradient(tape: &Tape, lane: &Lane) -> Vec<f32> {
     let memory = tape.input_gradient(lane, 0);
     tape.input_layout(0).offsets().into_iter().map(|offset| memory[offset]).collect()
 }
+
+/// The second half of a Split whose first half nobody asks for.
+fn second_half(mut graph: Graph, of: &str) -> Graph {
+    let form = crate::ops::NodeForm { attributes: Attributes::default().int("axis", 1), opset: 13, input_count: 1, output_count: 2 };
+    let split = crate::ops::parse("Split", form).unwrap().unwrap().operator;
+    let (from, half) = (graph.find_value(of).unwrap(), graph.add_value("half", None, None));
+    graph.add_node("split", split, vec![Some(from)], vec![None, Some(half)]);
+    let (sum, x) = (graph.add_value("sum", None, None), graph.inputs[0]);
+    let add = crate::ops::Add;
+    graph.add_node("sum", std::sync::Arc::new(add), vec![Some(half), Some(x)], vec![Some(sum)]);
+    graph.outputs = vec![sum];
+    single_sample(&graph).unwrap()
+}
+
+#[test]
+fn outputs_that_are_left_out_take_nothing_from_the_others() {
+    let numbers = crate::tensor::TensorData::new(&[1, 4], vec![1.0f32, 2.0, 30.0, 40.0]);
+    let computed = Sketch::new(&[1, 2]).node("d", "Concat", "x x", Attributes::default().int("axis", 1)).outputs("d");
+    let fixed = Sketch::new(&[1, 2]).constant("c", numbers).plain("r", "Relu", "x").outputs("r");
+    for (graph, wanted) in [(second_half(computed, "d"), [2.0, 4.0]), (second_half(fixed, "c"), [31.0, 42.0])] {
+        let request = Request { targets: &graph.outputs, seeds: &[], input_gradients: false, parameters: &[], isa: Isa::Portable };
+        let tape = Tape::compile(&graph, &request).unwrap();
+        let mut lane = tape.lane();
+        tape.load(&mut lane, 0, &[1.0, 2.0]);
+        tape.forward(&mut lane);
+        assert_eq!(tape.read(&lane, graph.outputs[0]).unwrap(), wanted);
+    }
+}

@@ -10,6 +10,7 @@ pub mod contraction;
 mod convolution;
 #[cfg(test)]
 mod convolution_tests;
+pub mod deformed;
 mod depthwise;
 pub mod elementwise;
 pub mod fake_quantization;
@@ -21,7 +22,10 @@ pub mod normalization;
 mod outer;
 pub mod polynomial;
 pub mod pool;
+pub mod recurrent;
+mod recurrent_gradient;
 pub mod reduce;
+pub mod sampling;
 mod scatter;
 mod simd;
 pub mod softmax;

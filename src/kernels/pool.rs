@@ -59,12 +59,16 @@ impl Covered {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pooling {
     /// Of several largest elements the first takes the gradient.
     Max,
     Average {
         count_include_pad: bool,
+    },
+    /// The p-th root of the sum of p-th powers of magnitudes.
+    Length {
+        p: f32,
     },
 }
 
@@ -172,6 +176,28 @@ impl Pool {
         );
     }
 
+    fn write_lengths(&self, p: f32, x: &[f32], output: &mut [f32]) {
+        self.for_each_window(|window, at| {
+            let y = &mut output[at..][..self.lane];
+            y.fill(0.0);
+            window.for_each(|from| y.iter_mut().zip(&x[from..][..self.lane]).for_each(|(y, x)| *y += x.abs().powf(p)));
+            y.iter_mut().for_each(|y| *y = y.powf(1.0 / p));
+        });
+    }
+
+    /// dx = g · sign(x) · (|x| / y)^(p − 1), and 0 where y is 0.
+    fn spread_along(&self, p: f32, x: &[f32], y: &[f32], g: &[f32], dx: &mut [f32]) {
+        self.for_each_window(|window, at| {
+            let (y, g) = (&y[at..][..self.lane], &g[at..][..self.lane]);
+            window.for_each(|from| {
+                for (channel, (y, g)) in y.iter().zip(g).enumerate().filter(|(_, (y, _))| **y > 0.0) {
+                    let x = x[from + channel];
+                    dx[from + channel] += g * x.signum() * (x.abs() / y).powf(p - 1.0);
+                }
+            });
+        });
+    }
+
     #[inline(always)]
     fn spread(&self, g: &[f32], dx: &mut [f32]) {
         self.for_each_window(
@@ -184,6 +210,46 @@ impl Pool {
                 );
             },
         );
+    }
+}
+
+/// Where the largest element under each window stands: the second output of MaxPool.
+pub struct PoolIndices {
+    pub pool: Pool,
+    /// The number of each input element, by its place in memory.
+    pub numbers: Vec<u32>,
+}
+
+impl Kernel for PoolIndices {
+    fn scratch(&self) -> usize {
+        self.pool.lane
+    }
+
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], scratch: &mut [f32]) {
+        let lane = self.pool.lane;
+        let largest = &mut scratch[..lane];
+        self.pool.for_each_window(|window, at| {
+            let mut is_first = true;
+            window.for_each(|from| {
+                for channel in 0..lane {
+                    let x = inputs[0][from + channel];
+                    if is_first || x > largest[channel] {
+                        (largest[channel], output[at + channel]) = (x, self.numbers[from + channel] as f32);
+                    }
+                }
+                is_first = false;
+            });
+        });
+    }
+
+    fn backward(&self, call: BackwardCall<'_, '_>) {
+        call.input_gradients.iter_mut().flatten().for_each(|gradient| {
+            gradient.open();
+        });
+    }
+
+    fn backward_needs_inputs(&self) -> bool {
+        false
     }
 }
 
@@ -229,6 +295,7 @@ impl Kernel for Pool {
             || match self.pooling {
                 Pooling::Max => self.write_maxima(inputs[0], output),
                 Pooling::Average { .. } => self.write_means(inputs[0], output),
+                Pooling::Length { p } => self.write_lengths(p, inputs[0], output),
             },
         );
     }
@@ -242,15 +309,16 @@ impl Kernel for Pool {
             || match self.pooling {
                 Pooling::Max => self.give_to_first(inputs[0], output, output_gradient, &mut scratch[..self.lane], dx),
                 Pooling::Average { .. } => self.spread(output_gradient, dx),
+                Pooling::Length { p } => self.spread_along(p, inputs[0], output, output_gradient, dx),
             },
         );
     }
 
     fn backward_needs_inputs(&self) -> bool {
-        self.pooling == Pooling::Max
+        !matches!(self.pooling, Pooling::Average { .. })
     }
 
     fn backward_needs_output(&self) -> bool {
-        self.pooling == Pooling::Max
+        self.backward_needs_inputs()
     }
 }

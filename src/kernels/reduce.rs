@@ -17,6 +17,12 @@ pub enum Reduction {
     L1,
     /// Square root of the sum of squares.
     L2,
+    SumOfSquares,
+    Product,
+    /// Logarithm of the sum.
+    LogSum,
+    /// Logarithm of the sum of exponentials.
+    LogSumExp,
 }
 
 /// Input 0 reduced to the output.
@@ -27,6 +33,8 @@ pub struct Reduce {
     output_len: usize,
     /// Output elements per input element.
     ratio: f32,
+    /// What an output element holds before any element has come to it.
+    start: f32,
     isa: Isa,
 }
 
@@ -35,21 +43,18 @@ impl Reduce {
     pub fn new(reduction: Reduction, input: &Layout, output: &Layout, output_strides: &[usize], isa: Isa) -> Self {
         let traversal = Traversal::new(input, [output_strides]);
         let ratio = output.len() as f32 / input.len().max(1) as f32;
-        Reduce { reduction, traversal, output_len: output.len(), ratio, isa }
-    }
-
-    /// Whether an output element is one of the input.
-    fn selects(&self) -> bool {
-        matches!(self.reduction, Reduction::Max | Reduction::Min)
-    }
-
-    /// What an output element holds before any element has come to it.
-    fn start(&self) -> f32 {
-        match self.reduction {
+        let start = match reduction {
             Reduction::Max => f32::NEG_INFINITY,
             Reduction::Min => f32::INFINITY,
+            Reduction::Product => 1.0,
             _ => 0.0,
-        }
+        };
+        Reduce { reduction, traversal, output_len: output.len(), ratio, start, isa }
+    }
+
+    /// For numbers that are all within `low..=high`: the extremes of none of them are these bounds.
+    pub fn within(self, low: f32, high: f32) -> Self {
+        Reduce { start: self.start.clamp(low, high), ..self }
     }
 
     /// Calls `visit(start, offset)` for each run of the input and where it meets the output.
@@ -86,9 +91,33 @@ impl Reduce {
         );
     }
 
-    /// dx = g · x / y, and 0 where y is 0.
-    fn spread_along(&self, x: &[f32], y: &[f32], g: &[f32], dx: &mut [f32]) {
-        self.for_each_element(|from, at| dx[from] += if y[at] > 0.0 { g[at] * x[from] / y[at] } else { 0.0 });
+    /// dx = g · slope, which follows from x and y.
+    fn spread_by(&self, slope: impl Fn(f32, f32) -> f32, x: &[f32], y: &[f32], g: &[f32], dx: &mut [f32]) {
+        self.for_each_element(|from, at| dx[from] += g[at] * slope(x[from], y[at]));
+    }
+
+    /// dx = g · the product of all other elements; `others` holds, by output element, the product without zeros and the number of these.
+    fn spread_product(&self, x: &[f32], g: &[f32], others: &mut [f32], dx: &mut [f32]) {
+        let (products, zeros) = others.split_at_mut(self.output_len);
+        products.fill(1.0);
+        zeros.fill(0.0);
+        self.for_each_element(|from, at| if x[from] == 0.0 { zeros[at] += 1.0 } else { products[at] *= x[from] });
+        self.for_each_element(|from, at| {
+            dx[from] += match (x[from] == 0.0, zeros[at] as usize) {
+                (false, 0) => g[at] * products[at] / x[from],
+                (true, 1) => g[at] * products[at],
+                _ => 0.0,
+            }
+        });
+    }
+
+    /// Sums of exponentials, as powers above the largest element so that none is too large.
+    fn add_exponentials(&self, x: &[f32], output: &mut [f32], largest: &mut [f32]) {
+        largest.fill(f32::NEG_INFINITY);
+        self.for_each_element(|from, at| largest[at] = larger(largest[at], x[from]));
+        largest.iter_mut().filter(|most| most.is_infinite()).for_each(|most| *most = 0.0);
+        self.for_each_element(|from, at| output[at] += (x[from] - largest[at]).exp());
+        output.iter_mut().zip(largest).for_each(|(y, most)| *y = y.ln() + *most);
     }
 
     #[inline(always)]
@@ -146,25 +175,32 @@ fn smaller(a: f32, b: f32) -> f32 {
 
 impl Kernel for Reduce {
     fn scratch(&self) -> usize {
-        if self.selects() { self.output_len } else { 0 }
+        match self.reduction {
+            Reduction::Max | Reduction::Min | Reduction::LogSumExp => self.output_len,
+            Reduction::Product => 2 * self.output_len,
+            _ => 0,
+        }
     }
 
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
+    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], scratch: &mut [f32]) {
         self.isa.run(
             #[inline(always)]
             || {
                 let x = inputs[0];
-                output.fill(self.start());
+                output.fill(self.start);
                 match self.reduction {
                     Reduction::Max => self.raise_runs(x, output),
                     Reduction::Min => self.for_each_element(|from, at| output[at] = smaller(output[at], x[from])),
                     Reduction::L1 => self.for_each_element(|from, at| output[at] += x[from].abs()),
-                    Reduction::L2 => self.for_each_element(|from, at| output[at] += x[from] * x[from]),
-                    Reduction::Sum | Reduction::Mean => self.add_runs(x, output),
+                    Reduction::L2 | Reduction::SumOfSquares => self.for_each_element(|from, at| output[at] += x[from] * x[from]),
+                    Reduction::Product => self.for_each_element(|from, at| output[at] *= x[from]),
+                    Reduction::LogSumExp => self.add_exponentials(x, output, &mut scratch[..self.output_len]),
+                    Reduction::Sum | Reduction::Mean | Reduction::LogSum => self.add_runs(x, output),
                 }
                 match self.reduction {
                     Reduction::L2 => output.iter_mut().for_each(|y| *y = y.sqrt()),
                     Reduction::Mean => output.iter_mut().for_each(|y| *y *= self.ratio),
+                    Reduction::LogSum => output.iter_mut().for_each(|y| *y = y.ln()),
                     _ => {}
                 }
             },
@@ -174,32 +210,34 @@ impl Kernel for Reduce {
     fn backward(&self, call: BackwardCall<'_, '_>) {
         let BackwardCall { inputs, output, output_gradient, input_gradients, scratch } = call;
         let Some(Some(gradient)) = input_gradients.first_mut() else { return };
-        let dx = gradient.open();
-        if self.selects() {
-            let left = &mut scratch[..self.output_len];
-            left.copy_from_slice(output_gradient);
-            self.give_to_first(inputs[0], output, left, dx);
-            return;
+        let (dx, x, y, g) = (gradient.open(), inputs.first().copied().unwrap_or_default(), output, output_gradient);
+        match self.reduction {
+            Reduction::Max | Reduction::Min => {
+                let left = &mut scratch[..self.output_len];
+                left.copy_from_slice(g);
+                self.give_to_first(x, y, left, dx);
+            }
+            Reduction::L1 => self.spread_by(|x, _| if x == 0.0 { 0.0 } else { x.signum() }, x, y, g, dx),
+            Reduction::L2 => self.spread_by(|x, y| if y > 0.0 { x / y } else { 0.0 }, x, y, g, dx),
+            Reduction::SumOfSquares => self.spread_by(|x, _| 2.0 * x, x, y, g, dx),
+            Reduction::LogSum => self.spread_by(|_, y| (-y).exp(), x, y, g, dx),
+            Reduction::LogSumExp => self.spread_by(|x, y| (x - y).exp(), x, y, g, dx),
+            Reduction::Product => self.spread_product(x, g, &mut scratch[..2 * self.output_len], dx),
+            Reduction::Sum | Reduction::Mean => {
+                let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
+                self.isa.run(
+                    #[inline(always)]
+                    || self.spread(g, factor, dx),
+                );
+            }
         }
-        if self.reduction == Reduction::L2 {
-            return self.spread_along(inputs[0], output, output_gradient, dx);
-        }
-        if self.reduction == Reduction::L1 {
-            let x = inputs[0];
-            return self.for_each_element(|from, at| dx[from] += if x[from] == 0.0 { 0.0 } else { output_gradient[at] * x[from].signum() });
-        }
-        let factor = if self.reduction == Reduction::Mean { self.ratio } else { 1.0 };
-        self.isa.run(
-            #[inline(always)]
-            || self.spread(output_gradient, factor, dx),
-        );
     }
 
     fn backward_needs_inputs(&self) -> bool {
-        self.selects() || matches!(self.reduction, Reduction::L1 | Reduction::L2)
+        !matches!(self.reduction, Reduction::Sum | Reduction::Mean)
     }
 
     fn backward_needs_output(&self) -> bool {
-        self.selects() || self.reduction == Reduction::L2
+        !matches!(self.reduction, Reduction::Sum | Reduction::Mean | Reduction::Product)
     }
 }

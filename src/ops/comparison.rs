@@ -1,4 +1,4 @@
-//! Equal, Less and Greater.
+//! Comparisons, and logic of two truth values.
 
 use super::broadcast::broadcast;
 use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
@@ -55,3 +55,8 @@ macro_rules! comparison {
 comparison!(/** Whether a = b, broadcast. */ Equal, parse_equal, |a, b| a == b);
 comparison!(/** Whether a < b, broadcast. */ Less, parse_less, |a, b| a < b);
 comparison!(/** Whether a > b, broadcast. */ Greater, parse_greater, |a, b| a > b);
+comparison!(/** Whether a ≤ b, broadcast. */ LessOrEqual, parse_less_or_equal, |a, b| a <= b);
+comparison!(/** Whether a ≥ b, broadcast. */ GreaterOrEqual, parse_greater_or_equal, |a, b| a >= b);
+comparison!(/** Whether both hold, broadcast. */ And, parse_and, |a, b| a != 0.0 && b != 0.0);
+comparison!(/** Whether at least one holds, broadcast. */ Or, parse_or, |a, b| a != 0.0 || b != 0.0);
+comparison!(/** Whether one alone holds, broadcast. */ Xor, parse_xor, |a, b| (a != 0.0) != (b != 0.0));

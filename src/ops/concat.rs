@@ -50,7 +50,7 @@ impl Concat {
 }
 
 operator!(Concat, Merge, |s| Attributes::default().int("axis", s.axis), |s, inputs| s.shape(inputs), |s, site| {
-    let output = site.outputs.first().ok_or("it has no output")?;
+    let output = site.output(0).ok_or("it has no output")?;
     let axis = resolve_axis(s.axis, output.shape.len())?;
     let (outer, inner): (usize, usize) = (output.shape[..axis].iter().product(), output.shape[axis + 1..].iter().product());
     let mut starts = Vec::new();

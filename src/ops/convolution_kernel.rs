@@ -32,7 +32,7 @@ pub fn implement(site: &Site<'_>, window: &Window, forward: Direction) -> Result
         forward,
         backward,
     };
-    let output = site.outputs.first().ok_or("the output is missing")?;
+    let output = site.output(0).ok_or("the output is missing")?;
     let wanted = [Layout::activation(&input.layout.shape), Layout::parameter(&weights.layout.shape)];
     Ok(Implementation::Compute(reorder(site, &wanted, &Layout::activation(&output.shape), Box::new(kernel))))
 }

@@ -39,7 +39,7 @@ operator!(
     },
     |s, site| {
         let shape = row_major_shape(site, 0)?;
-        let output = &site.outputs.first().ok_or("it has no output")?.shape;
+        let output = &site.output(0).ok_or("it has no output")?.shape;
         let [_, c, h, w] = shape[..] else { return Err("it needs rank 4".to_string()) };
         let (b, depth) = (s.block_size, c / (s.block_size * s.block_size));
         let mut map = Vec::new();

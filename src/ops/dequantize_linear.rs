@@ -1,6 +1,6 @@
 //! DequantizeLinear.
 
-use super::linear_quantization::{self as shared, check_parameters, check_type, take_axis};
+use super::linear_quantization::{self as shared, Sharing, check_parameters, check_type};
 use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
@@ -8,17 +8,16 @@ use crate::kernels::elementwise::Elementwise;
 /// x = (q − zero_point) · scale over inputs (q, scale, zero point); of the type of the scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DequantizeLinear {
-    /// The dimension that several scales lie along.
-    pub axis: i64,
+    pub sharing: Sharing,
 }
 
 /// # Errors
 /// If an attribute is wrong or not supported.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     let NodeForm { mut attributes, .. } = form;
-    let axis = take_axis(&mut attributes)?;
+    let sharing = Sharing::take(&mut attributes)?;
     attributes.finish()?;
-    Ok(Parsed::plain(DequantizeLinear { axis }))
+    Ok(Parsed::plain(DequantizeLinear { sharing }))
 }
 
 impl Operator for DequantizeLinear {
@@ -27,11 +26,11 @@ impl Operator for DequantizeLinear {
     }
 
     fn attributes(&self) -> Attributes {
-        shared::axis_attribute(self.axis)
+        self.sharing.attributes()
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        check_parameters(inputs, self.axis)?;
+        check_parameters(inputs, self.sharing)?;
         let (q, scale) = (inputs.required(0)?, inputs.required(1)?);
         check_type(q.data_type)?;
         if let Some(zero_point) = inputs.get(2).filter(|zero_point| zero_point.data_type != q.data_type) {
@@ -41,7 +40,7 @@ impl Operator for DequantizeLinear {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        shared::implement(site, self.axis, Dequantizer)
+        shared::implement(site, self.sharing, Dequantizer)
     }
 }
 

@@ -37,7 +37,7 @@ operator!(
     },
     |s, site| {
         let shape = row_major_shape(site, 0)?;
-        let output = site.outputs.first().ok_or("it has no output")?;
+        let output = site.output(0).ok_or("it has no output")?;
         let offsets = Layout::row_major(&shape).broadcast_offsets(&output.shape);
         Ok(moved(vec![offsets.into_iter().map(|offset| offset as u32).collect()]))
     }

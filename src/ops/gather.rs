@@ -1,8 +1,9 @@
 //! Gather.
 
 use super::attributes::Attributes;
-use super::operator::{Fact, Facts, Implementation, Operator, QuantizationRole, Refusal, Site};
-use super::rearrange::{index_map, moved, operator, row_major_shape};
+use super::indexed::{Places, gather};
+use super::operator::{Fact, Facts, Implementation, Layout, Operator, QuantizationRole, Refusal, Site};
+use super::rearrange::{operator, row_major_shape};
 use super::unary::resolve_axis;
 use super::{NodeForm, Parsed};
 
@@ -36,19 +37,13 @@ operator!(
         Ok(vec![Fact::new(x.data_type, shape)])
     },
     |s, site| {
-        let shape = row_major_shape(site, 0)?;
+        let (shape, count) = (row_major_shape(site, 0)?, site.required(1)?.layout.len());
         let axis = resolve_axis(s.axis, shape.len())?;
-        let size = shape[axis] as i64;
-        let index = |index: i64| {
-            let at = if index < 0 { index + size } else { index };
-            (0..size)
-                .contains(&at)
-                .then_some(Some(at as usize))
-                .ok_or_else(|| format!("index {index} is outside dimension {axis} of {size}"))
-        };
-        let mut picks: Vec<Vec<Option<usize>>> = shape.iter().map(|n| (0..*n).map(Some).collect()).collect();
-        picks[axis] = site.integers(1)?.into_iter().map(index).collect::<Result<_, _>>()?;
-        // The indices that Move counts by come after the data; they are never read.
-        Ok(moved(vec![index_map(&shape, &picks)]))
+        let strides = Layout::row_major(&shape).strides;
+        let (outer, inner) = (shape[..axis].iter().product::<usize>(), strides[axis]);
+        let elements = || (0..outer * count * inner).map(|at| (at / inner / count, at / inner % count, at % inner));
+        let starts = elements().map(|(block, _, at)| (block * shape[axis] * inner + at) as u32).collect();
+        let tuples = elements().map(|(_, index, _)| index as u32).collect();
+        gather(site, Places { starts, tuples, dims: vec![(shape[axis], inner)] })
     }
 );

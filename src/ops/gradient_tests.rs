@@ -31,9 +31,15 @@ fn functions_of_one_input() {
             check("Gelu", 20, none().string("approximate", form), vec![x()]);
         }
         check("Mish", 18, none(), vec![x()]);
-        for name in ["Sin", "Cos", "Softsign"] {
-            check(name, 13, none(), vec![x()]);
+        for name in ["Sin", "Cos", "Softsign", "Round", "Sign", "Asinh", "Atan", "Cosh", "Sinh"] {
+            check(name, 13, none(), vec![x().map(|x| x + 0.01)]);
         }
+        for name in ["Acos", "Asin", "Atanh", "Tan"] {
+            check(name, 13, none(), vec![x().map(|x| x * 0.3)]);
+        }
+        check("Acosh", 13, none(), vec![positive(x()).map(|x| x + 1.0)]);
+        check("Shrink", 9, none().float("lambd", 0.71).float("bias", 0.3), vec![x()]);
+        check("Swish", 24, none().float("alpha", 1.3), vec![x()]);
         for alpha in [0.6, 1.01] {
             check("Celu", 12, none().float("alpha", alpha), vec![x()]);
             check("ThresholdedRelu", 10, none().float("alpha", alpha), vec![x()]);
@@ -78,9 +84,18 @@ fn functions_of_broadcast_inputs() {
 }
 
 #[test]
+fn remainders() {
+    for truncates in [0, 1] {
+        let inputs =
+            vec![Input::distinct(&[1, 3, 2], 1), Input::distinct(&[1, 3, 1], 2).map(|x| if x < 0.0 { x - 0.81 } else { x + 0.83 })];
+        check("Mod", 13, none().int("fmod", truncates), inputs);
+    }
+}
+
+#[test]
 fn folds_of_many_inputs() {
     let inputs = || vec![Input::distinct(&[1, 3, 2, 5], 1), Input::distinct(&[3, 1, 1], 2), Input::distinct(&[2, 5], 3).shared()];
-    for name in ["Sum", "Max", "Min"] {
+    for name in ["Sum", "Mean", "Max", "Min"] {
         check(name, 13, none(), inputs());
         check(name, 13, none(), inputs()[..1].to_vec());
     }
@@ -178,7 +193,8 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
 
 #[test]
 fn reductions() {
-    for name in ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2"] {
+    let many = ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"];
+    for name in many {
         for axes in [vec![1], vec![2, 3], vec![-1], vec![1, 3], vec![0, 1, 2, 3]] {
             for keepdims in [0, 1] {
                 let attributes = none().ints("axes", &axes).int("keepdims", keepdims);
@@ -186,6 +202,12 @@ fn reductions() {
             }
         }
         check(name, 12, none().ints("axes", &[1]), vec![Input::distinct(&[3, 4], 1)]);
+    }
+    for axes in [vec![1], vec![0, -1]] {
+        let attributes = none().ints("axes", &axes);
+        check("ReduceLogSum", 13, attributes.clone(), vec![positive(Input::distinct(&[1, 3, 2], 1))]);
+        check("ReduceProd", 13, attributes.clone(), vec![Input::distinct(&[1, 3, 2], 1).map(|x| x * 0.4)]);
+        check("ReduceProd", 13, attributes.clone(), vec![Input::new(&[1, 3, 2], vec![0.0, 0.5, 0.7, 0.0, -0.6, 0.0])]);
     }
 }
 
@@ -246,6 +268,18 @@ fn resizes() {
             let (operator, _) = read("Resize", 13, attributes.int("exclude_outside", exclude), &[]);
             let inputs = [Some(Input::distinct(&[1, 2, 4, 5], 1)), None, None, Some(sizes(&to))];
             check_gradient("Resize", operator.as_ref(), &inputs, 4e-3);
+        }
+    }
+    let roi = Input { constant: true, ..Input::new(&[8], vec![0.0, 0.0, 0.2, -0.3, 1.0, 1.0, 0.9, 1.2]).shared() };
+    for mode in ["nearest", "linear", "cubic"] {
+        let inputs = |roi: Option<Input>| [Some(Input::distinct(&[1, 2, 4, 5], 1)), roi, None, Some(sizes(&[1.0, 2.0, 3.0, 4.0]))];
+        let crop = none().string("mode", mode).string("coordinate_transformation_mode", "tf_crop_and_resize");
+        let (operator, _) = read("Resize", 13, crop.float("extrapolation_value", 1.5), &[]);
+        check_gradient("Resize", operator.as_ref(), &inputs(Some(roi.clone())), 4e-3);
+        for exclude in (0..2).filter(|_| mode != "nearest") {
+            let attributes = none().string("mode", mode).int("antialias", 1).int("exclude_outside", exclude);
+            let (operator, _) = read("Resize", 18, attributes, &[]);
+            check_gradient("Resize", operator.as_ref(), &inputs(None), 4e-3);
         }
     }
 }

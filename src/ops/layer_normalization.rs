@@ -69,7 +69,7 @@ impl Operator for LayerNormalization {
             return Err(format!("a scale of shape {:?} does not fit {shape:?}", scale.shape));
         }
         let normalized = normalization::implement(site, size, scale.broadcast_offsets(shape), self.epsilon)?;
-        match (normalized, site.outputs.get(1)) {
+        match (normalized, site.output(1).or(site.output(2))) {
             (Implementation::Compute(kernel), Some(groups)) => {
                 let [mean, deviation] = [Moment::Mean, Moment::InverseDeviation].map(|moment| self.moments(site, groups, size, moment));
                 Ok(Implementation::Several(vec![kernel, mean?, deviation?]))

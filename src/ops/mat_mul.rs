@@ -92,7 +92,7 @@ impl Operator for MatMul {
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
         let (left, right) = (site.required(0)?, site.required(1)?);
-        let output = site.outputs.first().ok_or("the output is missing")?;
+        let output = site.output(0).ok_or("the output is missing")?;
         let sides = sides(&dims(&left.layout.shape), &dims(&right.layout.shape))?;
         let batch = known_shape(&sides.batch()?).ok_or("sizes must be known")?;
         let known = known_shape(&[sides.rows, sides.depth, sides.columns]).ok_or("sizes must be known")?;

@@ -167,7 +167,8 @@ pub struct Operand {
 /// All that a kernel may know when it is made. Shapes are final; the batch is one sample.
 pub struct Site<'a> {
     pub inputs: &'a [Option<Operand>],
-    pub outputs: &'a [Layout],
+    /// `None` where an output is left out.
+    pub outputs: &'a [Option<Layout>],
     pub isa: Isa,
 }
 
@@ -180,6 +181,11 @@ impl Site<'_> {
     /// If input `index` is missing.
     pub fn required(&self, index: usize) -> Result<&Operand, Refusal> {
         self.get(index).ok_or_else(|| format!("input {index} is missing"))
+    }
+
+    /// Where output `index` is to lie; `None` if nobody asks for it.
+    pub fn output(&self, index: usize) -> Option<&Layout> {
+        self.outputs.get(index).and_then(Option::as_ref)
     }
 
     /// # Errors
@@ -212,6 +218,26 @@ impl Implementation {
     pub fn same_elements(len: usize) -> Self {
         Implementation::Move { maps: vec![(0..len as u32).collect()], fill: 0.0 }
     }
+
+    /// What makes the outputs at `positions` alone.
+    ///
+    /// # Errors
+    /// If the operator has fewer outputs.
+    pub fn at(self, positions: &[usize]) -> Result<Self, Refusal> {
+        Ok(match self {
+            Implementation::Constant(tensors) => Implementation::Constant(pick(tensors, positions)?),
+            Implementation::Move { maps, fill } => Implementation::Move { maps: pick(maps, positions)?, fill },
+            Implementation::Several(kernels) => Implementation::Several(pick(kernels, positions)?),
+            Implementation::Compute(_) if positions.first() != Some(&0) => return Err("it has one output alone".to_string()),
+            Implementation::Compute(kernel) => Implementation::Compute(kernel),
+        })
+    }
+}
+
+fn pick<T>(all: Vec<T>, positions: &[usize]) -> Result<Vec<T>, Refusal> {
+    let mut all: Vec<Option<T>> = all.into_iter().map(Some).collect();
+    let mut one = |position: &usize| all.get_mut(*position).and_then(Option::take).ok_or("it has an output too many");
+    Ok(positions.iter().map(&mut one).collect::<Result<_, _>>()?)
 }
 
 /// A gradient to write: added to what is there if `accumulate`, else overwriting it.

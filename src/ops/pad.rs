@@ -13,6 +13,8 @@ pub enum PadMode {
     Constant,
     Reflect,
     Edge,
+    /// From the other end.
+    Wrap,
 }
 
 /// Inputs: data, pads (all begins, then all ends; negative ones crop), value, axes.
@@ -30,6 +32,7 @@ impl Pad {
             "constant" => PadMode::Constant,
             "reflect" => PadMode::Reflect,
             "edge" => PadMode::Edge,
+            "wrap" => PadMode::Wrap,
             other => return Err(format!("mode={other} is not supported")),
         };
         let mut inputs: Vec<(usize, TensorData)> = Vec::new();
@@ -61,8 +64,10 @@ impl Pad {
         let (size, last) = (size as i64, size as i64 - 1);
         let at = |i: i64| match self.mode {
             _ if (0..size).contains(&i) => Some(i as usize),
+            _ if size == 0 => None,
             PadMode::Constant => None,
             PadMode::Edge => Some(i.clamp(0, last) as usize),
+            PadMode::Wrap => Some(i.rem_euclid(size) as usize),
             PadMode::Reflect if last <= 0 => Some(0),
             PadMode::Reflect => {
                 let turn = i.rem_euclid(2 * last);
@@ -80,6 +85,7 @@ operator!(
         PadMode::Constant => Attributes::default(),
         PadMode::Reflect => Attributes::default().string("mode", "reflect"),
         PadMode::Edge => Attributes::default().string("mode", "edge"),
+        PadMode::Wrap => Attributes::default().string("mode", "wrap"),
     },
     |s, inputs| {
         let x = inputs.required(0)?;

@@ -1,7 +1,7 @@
 //! What MaxPool and AveragePool share.
 
 use super::Attributes;
-use super::operator::{Fact, Facts, Implementation, Refusal, Site};
+use super::operator::{Fact, Facts, Implementation, Layout, Refusal, Site};
 use super::unary::{numeric, output};
 use crate::graph::Dim;
 use crate::kernels::pool::{Pool, Pooling, Slide};
@@ -144,7 +144,13 @@ impl Window {
     /// # Errors
     /// If the window does not fit the input.
     pub fn implement(&self, site: &Site<'_>, pooling: Pooling) -> Result<Implementation, Refusal> {
-        let (input, output) = (&site.required(0)?.layout, output(site)?);
+        Ok(Implementation::Compute(Box::new(self.kernel(site, output(site)?, pooling)?)))
+    }
+
+    /// # Errors
+    /// If the window does not fit the input, or makes something else of it than `output`.
+    pub fn kernel(&self, site: &Site<'_>, output: &Layout, pooling: Pooling) -> Result<Pool, Refusal> {
+        let input = &site.required(0)?.layout;
         self.check_rank(input.shape.len())?;
         let slides = input.shape[2..].iter().enumerate().map(|(axis, size)| self.slide(axis, *size));
         let slides = slides.collect::<Result<Vec<_>, _>>()?;
@@ -152,7 +158,7 @@ impl Window {
         if sizes != output.shape {
             return Err(format!("output shape {:?} should be {sizes:?}", output.shape));
         }
-        Ok(Implementation::Compute(Box::new(Pool::new(pooling, &slides, input, output, site.isa))))
+        Ok(Pool::new(pooling, &slides, input, output, site.isa))
     }
 }
 

@@ -97,8 +97,13 @@ pub struct Probe {
 
 impl Probe {
     pub fn new(operator: &dyn Operator, inputs: &[Option<Input>], order: Order, isa: Isa) -> Self {
+        Self::of_output(0, operator, inputs, order, isa)
+    }
+
+    /// Where output `index` alone is asked for.
+    pub fn of_output(index: usize, operator: &dyn Operator, inputs: &[Option<Input>], order: Order, isa: Isa) -> Self {
         let facts: Vec<_> = inputs.iter().map(|input| input.as_ref().map(Input::fact)).collect();
-        let shape = known_shape(&operator.infer(&Facts(&facts)).unwrap()[0].shape).unwrap();
+        let shape = known_shape(&operator.infer(&Facts(&facts)).unwrap()[index].shape).unwrap();
         let all_shared = inputs.iter().flatten().all(|input| input.shared);
         let lay = |shape: &[usize], shared: bool| match (shared, order) {
             (true, _) => Layout::parameter(shape),
@@ -114,9 +119,20 @@ impl Probe {
         };
         let operands: Vec<_> = inputs.iter().map(|input| input.as_ref().map(operand)).collect();
         let output = lay(&shape, all_shared);
-        let site = Site { inputs: &operands, outputs: std::slice::from_ref(&output), isa };
-        let Implementation::Compute(kernel) = operator.implement(&site).unwrap() else { panic!("not a kernel") };
-        let layouts = operands.into_iter().map(|operand| operand.map(|operand| operand.layout)).collect();
+        let mut outputs = vec![None; index];
+        outputs.push(Some(output.clone()));
+        let site = Site { inputs: &operands, outputs: &outputs, isa };
+        let implementation = operator.implement(&site).unwrap().at(&[index]).unwrap();
+        let layouts: Vec<_> = operands.into_iter().map(|operand| operand.map(|operand| operand.layout)).collect();
+        let kernel: Box<dyn Kernel> = match implementation {
+            Implementation::Compute(kernel) => kernel,
+            Implementation::Several(mut kernels) => kernels.remove(0),
+            Implementation::Move { maps, fill } => {
+                let from: Vec<_> = layouts.iter().map(Option::as_ref).collect();
+                Box::new(crate::execution::tape::Move::new(&maps[0], fill as f32, &from, &output).unwrap())
+            }
+            Implementation::Constant(_) => panic!("not a kernel"),
+        };
         Probe { kernel, layouts, output, isa }
     }
 
@@ -219,9 +235,14 @@ pub fn assert_close(name: &str, got: &[f32], wanted: &[f32], tolerance: f32) {
 /// Holds every gradient against central differences, written and accumulated, on every layout and instruction set; and those of
 /// the engine on tensors against these.
 pub fn check_gradient(name: &str, operator: &dyn Operator, inputs: &[Option<Input>], tolerance: f32) {
+    check_gradient_of(0, name, operator, inputs, tolerance);
+}
+
+/// As [`check_gradient`], of output `output`.
+pub fn check_gradient_of(output: usize, name: &str, operator: &dyn Operator, inputs: &[Option<Input>], tolerance: f32) {
     for order in ORDERS {
         for isa in Isa::available() {
-            let mut probe = Probe::new(operator, inputs, order, isa);
+            let mut probe = Probe::of_output(output, operator, inputs, order, isa);
             let weights: Vec<f32> = (0..probe.output.len()).map(|i| ((i * 7 + 3) % 11) as f32 * 0.2 - 0.9).collect();
             let wanted = differences(&mut probe, inputs, &weights);
             for before in [None, Some(2.0)] {
@@ -234,12 +255,12 @@ pub fn check_gradient(name: &str, operator: &dyn Operator, inputs: &[Option<Inpu
         }
     }
     #[cfg(feature = "candle")]
-    check_tensors(name, operator, inputs);
+    check_tensors(output, name, operator, inputs);
 }
 
 /// Holds the form on tensors against the kernel.
 #[cfg(feature = "candle")]
-fn check_tensors(name: &str, operator: &dyn Operator, inputs: &[Option<Input>]) {
+fn check_tensors(output: usize, name: &str, operator: &dyn Operator, inputs: &[Option<Input>]) {
     use crate::calibration::{CalibrationSet, Provenance, Samples};
     use crate::graph::{Dim, Graph};
     if !operator.domain().is_empty() {
@@ -272,7 +293,9 @@ fn check_tensors(name: &str, operator: &dyn Operator, inputs: &[Option<Input>]) 
         return;
     }
     let y = graph.add_value("y", None, None);
-    graph.add_node("y", again, values, vec![Some(y)]);
+    let mut outputs = vec![None; output];
+    outputs.push(Some(y));
+    graph.add_node("y", again, values, outputs);
     graph.outputs = vec![y];
     crate::passes::infer_shapes(&mut graph).unwrap();
     let set = CalibrationSet { inputs: samples, provenance: Provenance::default() };

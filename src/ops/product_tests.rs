@@ -45,7 +45,7 @@ impl Bench {
             .map(Some);
         let operands: Vec<Option<Operand>> = operands.collect();
         let output = Layout::activation(&infer(operator, shapes).unwrap());
-        let site = Site { inputs: &operands, outputs: std::slice::from_ref(&output), isa };
+        let site = Site { inputs: &operands, outputs: &[Some(output.clone())], isa };
         let Implementation::Compute(kernel) = operator.implement(&site).unwrap() else { panic!("no kernel") };
         Bench { kernel, layouts, output, shared: shared.to_vec() }
     }

@@ -102,7 +102,7 @@ impl Operator for QuantizationDrop {
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
         let (x, quantized) = (&site.required(0)?.layout, &site.required(1)?.layout);
-        if x != quantized || site.outputs.first() != Some(x) {
+        if x != quantized || site.output(0) != Some(x) {
             return Err("its inputs and its output must lie alike in memory".into());
         }
         Ok(Implementation::Compute(Box::new(Drop { state: -1.0, isa: site.isa })))

@@ -1,6 +1,6 @@
 //! QuantizeLinear.
 
-use super::linear_quantization::{self as shared, check_parameters, check_type, take_axis};
+use super::linear_quantization::{self as shared, Sharing, check_parameters, check_type};
 use super::operator::{Fact, Facts, Implementation, Operator, Refusal, Site};
 use super::{Attributes, NodeForm, Parsed};
 use crate::kernels::elementwise::Elementwise;
@@ -10,8 +10,7 @@ use crate::tensor::DataType;
 /// Backward is straight-through inside the range and 0 outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantizeLinear {
-    /// The dimension that several scales lie along.
-    pub axis: i64,
+    pub sharing: Sharing,
     /// Used where there is no zero point; else the zero point's type rules.
     pub output_type: DataType,
 }
@@ -20,14 +19,14 @@ pub struct QuantizeLinear {
 /// If an attribute is wrong or not supported.
 pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
     let NodeForm { mut attributes, .. } = form;
-    let axis = take_axis(&mut attributes)?;
+    let sharing = Sharing::take(&mut attributes)?;
     // Saturation can be chosen for 8-bit floats alone, which are refused by their type.
     attributes.take_int("saturate", 1)?;
     let code = attributes.take_int("output_dtype", 0)?;
     attributes.finish()?;
     let output_type = if code == 0 { DataType::U8 } else { DataType::from_code(i32::try_from(code).unwrap_or(0)) };
     check_type(output_type)?;
-    Ok(Parsed::plain(QuantizeLinear { axis, output_type }))
+    Ok(Parsed::plain(QuantizeLinear { sharing, output_type }))
 }
 
 impl Operator for QuantizeLinear {
@@ -36,7 +35,7 @@ impl Operator for QuantizeLinear {
     }
 
     fn attributes(&self) -> Attributes {
-        let attributes = shared::axis_attribute(self.axis);
+        let attributes = self.sharing.attributes();
         match self.output_type {
             DataType::U8 | DataType::Other(_) => attributes,
             written => attributes.int("output_dtype", written.code().into()),
@@ -44,7 +43,7 @@ impl Operator for QuantizeLinear {
     }
 
     fn infer(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Refusal> {
-        check_parameters(inputs, self.axis)?;
+        check_parameters(inputs, self.sharing)?;
         let output_type = inputs.get(2).map_or(self.output_type, |zero_point| zero_point.data_type);
         check_type(output_type)?;
         Ok(vec![Fact::new(output_type, inputs.required(0)?.shape.clone())])
@@ -54,7 +53,7 @@ impl Operator for QuantizeLinear {
         let output_type = site.get(2).map_or(self.output_type, |zero_point| zero_point.data_type);
         check_type(output_type)?;
         let (low, high) = output_type.integer_range().ok_or("not an integer type")?;
-        shared::implement(site, self.axis, Quantizer { low: low as f32, high: high as f32 })
+        shared::implement(site, self.sharing, Quantizer { low: low as f32, high: high as f32 })
     }
 }
 

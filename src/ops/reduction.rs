@@ -5,7 +5,7 @@ use super::unary::{numeric, output, resolve_axis};
 use super::{Attributes, NodeForm};
 use crate::graph::Dim;
 use crate::kernels::reduce::{Reduce, Reduction};
-use crate::tensor::TensorData;
+use crate::tensor::{DataType, TensorData};
 
 /// Which dimensions are reduced, and what remains of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,9 @@ fn spatial(rank: usize) -> Result<Vec<bool>, Refusal> {
 fn reduce(site: &Site<'_>, reduced: &[bool], keepdims: bool, reduction: Reduction) -> Result<Implementation, Refusal> {
     let (input, output) = (&site.required(0)?.layout, output(site)?);
     let strides = output_strides(&input.shape, output, reduced, keepdims)?;
-    Ok(Implementation::Compute(Box::new(Reduce::new(reduction, input, output, &strides, site.isa))))
+    let kernel = Reduce::new(reduction, input, output, &strides, site.isa);
+    let kernel = if site.required(0)?.data_type == DataType::Bool { kernel.within(0.0, 1.0) } else { kernel };
+    Ok(Implementation::Compute(Box::new(kernel)))
 }
 
 /// The output's stride along each dimension of the input, 0 along reduced ones.

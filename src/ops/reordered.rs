@@ -14,9 +14,20 @@ struct Reordered {
 
 /// `inner`, which wants its inputs in the layouts `wanted` and writes `output`, for the layouts of `site`.
 pub fn reorder(site: &Site<'_>, wanted: &[Layout], output: &Layout, inner: Box<dyn Kernel>) -> Box<dyn Kernel> {
+    reorder_output(site, wanted, 0, output, inner)
+}
+
+/// `inner`, which wants its inputs and writes output `index` row-major, for the layouts of `site`.
+pub fn row_major(site: &Site<'_>, index: usize, inner: impl Kernel + 'static) -> Box<dyn Kernel> {
+    let plain = |layout: Option<&Layout>| Layout::row_major(layout.map_or(&[], |layout| &layout.shape));
+    let wanted: Vec<Layout> = (0..site.inputs.len()).map(|index| plain(site.get(index).map(|operand| &operand.layout))).collect();
+    reorder_output(site, &wanted, index, &plain(site.output(index)), Box::new(inner))
+}
+
+fn reorder_output(site: &Site<'_>, wanted: &[Layout], index: usize, output: &Layout, inner: Box<dyn Kernel>) -> Box<dyn Kernel> {
     let map = |operand: Option<&Operand>, wanted: &Layout| operand.and_then(|operand| map(wanted, &operand.layout));
     let inputs: Vec<Map> = wanted.iter().enumerate().map(|(index, wanted)| map(site.get(index), wanted)).collect();
-    let output = site.outputs.first().and_then(|found| self::map(output, found));
+    let output = site.output(index).and_then(|found| self::map(output, found));
     if output.is_none() && inputs.iter().all(Option::is_none) {
         return inner;
     }

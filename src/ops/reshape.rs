@@ -32,12 +32,8 @@ pub struct Unsqueeze;
 #[derive(Clone, Copy, Debug)]
 pub struct Identity;
 
-/// Nothing at inference.
-#[derive(Clone, Copy, Debug)]
-pub struct Dropout;
-
 fn same_elements(site: &Site<'_>) -> Result<Implementation, Refusal> {
-    let (from, to) = (site.required(0)?.layout.len(), site.outputs.first().map_or(0, super::operator::Layout::len));
+    let (from, to) = (site.required(0)?.layout.len(), site.output(0).map_or(0, super::operator::Layout::len));
     if from == to { Ok(Implementation::same_elements(from)) } else { Err(format!("{from} elements do not fill {to}")) }
 }
 
@@ -78,7 +74,6 @@ in_order!(Flatten, |s| Attributes::default().int("axis", s.axis), |s, inputs| s.
 in_order!(Squeeze, |s| Attributes::default(), |s, inputs| squeezed(inputs));
 in_order!(Unsqueeze, |s| Attributes::default(), |s, inputs| unsqueezed(inputs));
 in_order!(Identity, |s| Attributes::default(), |s, inputs| inputs.required(0).map(|x| x.shape.clone()));
-in_order!(Dropout, |s| Attributes::default(), |s, inputs| kept(inputs));
 
 impl Reshape {
     /// # Errors
@@ -206,26 +201,6 @@ impl Identity {
         form.attributes.finish()?;
         Ok(Parsed::plain(Identity))
     }
-}
-
-impl Dropout {
-    /// # Errors
-    /// If an attribute is unknown.
-    pub fn parse(form: NodeForm) -> Result<Parsed, Refusal> {
-        let mut attributes = form.attributes;
-        let _ = (attributes.take_float("ratio", 0.5)?, attributes.take_int("seed", 0)?, attributes.take_int("is_test", 1)?);
-        attributes.finish()?;
-        Ok(Parsed::plain(Dropout))
-    }
-}
-
-/// The shape of what a Dropout that drops nothing lets through.
-fn kept(inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {
-    let number = |index: usize| inputs.get(index)?.constant.as_ref()?.to_f64()?.first().copied();
-    if number(2).is_some_and(|training| training != 0.0) && number(1) != Some(0.0) {
-        return Err("training_mode is true, which drops elements at random; export the model for inference".to_string());
-    }
-    inputs.required(0).map(|x| x.shape.clone())
 }
 
 fn squeezed(inputs: &Facts<'_>) -> Result<Vec<Dim>, Refusal> {

@@ -1,7 +1,8 @@
 //! Resize, and Upsample, its older name.
 
 use super::attributes::{Attribute, Attributes};
-use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Layout, Operator, QuantizationRole, Refusal, Site};
+use super::mix::{Mix, Taps, mix};
+use super::operator::{FILL, Fact, Facts, Implementation, Layout, Operator, QuantizationRole, Refusal, Site};
 use super::{NodeForm, Parsed};
 use crate::graph::Dim;
 use crate::tensor::TensorData;
@@ -11,24 +12,40 @@ use crate::tensor::TensorData;
 pub enum Interpolation {
     Nearest,
     Linear,
-    /// By cubic polynomials of coefficient `a`; with `exclude_outside`, elements beyond the border count for nothing.
+    /// By cubic polynomials of coefficient `a`.
     Cubic {
         a: f32,
-        exclude_outside: bool,
     },
 }
 
-/// Resampling by nearest neighbour, linearly or by cubic polynomials. Inputs: data, roi (unused), scales, sizes.
+/// Resampling by nearest neighbour, linearly or by cubic polynomials. Inputs: data, roi, scales, sizes. The roi is read by
+/// tf_crop_and_resize alone: where each dimension begins and ends, from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resize {
     pub interpolation: Interpolation,
-    /// half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners or asymmetric.
+    /// half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, asymmetric or tf_crop_and_resize.
     pub coordinates: String,
     /// round_prefer_floor, round_prefer_ceil, floor or ceil; or [`OLD_ROUNDING`].
     pub nearest_mode: String,
     /// The dimensions that scales or sizes are of, each in turn; of all if not said.
     pub axes: Option<Vec<i64>>,
     pub aspect_ratio: AspectRatio,
+    /// Where the image shrinks, more elements are mixed, so that all count.
+    pub antialias: bool,
+    /// Elements beyond the border count for nothing, where cubic polynomials or more elements reach them.
+    pub exclude_outside: bool,
+    /// What stands outside of the image in tf_crop_and_resize.
+    pub extrapolation_value: f32,
+}
+
+/// Weighted sums along one dimension.
+#[cfg(feature = "candle")]
+pub struct Resampling {
+    pub dim: usize,
+    pub from: usize,
+    pub to: usize,
+    /// `[from, to]`, row-major.
+    pub weights: Vec<f32>,
 }
 
 /// What sizes mean for the ratio of dimensions.
@@ -44,32 +61,21 @@ pub enum AspectRatio {
 const ASPECT_RATIOS: [(&str, AspectRatio); 3] =
     [("stretch", AspectRatio::Stretch), ("not_larger", AspectRatio::NotLarger), ("not_smaller", AspectRatio::NotSmaller)];
 
-/// Weighted sums along one dimension.
-#[cfg(feature = "candle")]
-pub struct Resampling {
-    pub dim: usize,
-    pub from: usize,
-    pub to: usize,
-    /// `[from, to]`, row-major.
-    pub weights: Vec<f32>,
-}
-
-/// Of each output index along a dimension: input indices and weights.
-type Taps = Vec<Vec<(usize, f32)>>;
-
 /// How ONNX Runtime rounds in operator sets before 11: down where the image grows, up where it shrinks. Later sets have no name
 /// for that: see `passes::name_old_rounding`.
 pub const OLD_ROUNDING: &str = "old";
 
-const COORDINATES: [&str; 5] = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"];
+const COORDINATES: [&str; 6] = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", CROP];
+
+const CROP: &str = "tf_crop_and_resize";
 
 impl Resize {
     fn interpolation(attributes: &mut Attributes) -> Result<Interpolation, Refusal> {
-        let (a, exclude) = (attributes.take_float("cubic_coeff_a", -0.75)?, attributes.take_int("exclude_outside", 0)?);
+        let a = attributes.take_float("cubic_coeff_a", -0.75)?;
         match attributes.take_string("mode", "nearest")?.as_str() {
             "nearest" => Ok(Interpolation::Nearest),
             "linear" | "bilinear" => Ok(Interpolation::Linear),
-            "cubic" => Ok(Interpolation::Cubic { a, exclude_outside: exclude != 0 }),
+            "cubic" => Ok(Interpolation::Cubic { a }),
             other => Err(format!("mode={other} is not supported")),
         }
     }
@@ -85,20 +91,30 @@ impl Resize {
         }
         let coordinates = attributes.take_string("coordinate_transformation_mode", "half_pixel")?;
         let nearest_mode = attributes.take_string("nearest_mode", "round_prefer_floor")?;
-        attributes.take_float("extrapolation_value", 0.0)?;
-        let antialias = attributes.take_int("antialias", 0)?;
+        let extrapolation_value = attributes.take_float("extrapolation_value", 0.0)?;
+        let antialias = attributes.take_int("antialias", 0)? != 0;
+        let exclude_outside = attributes.take_int("exclude_outside", 0)? != 0;
         let policy = attributes.take_string("keep_aspect_ratio_policy", "stretch")?;
         let axes = attributes.take_ints("axes")?;
         attributes.finish()?;
-        if antialias != 0 {
-            return Err("antialias is not supported".to_string());
+        if antialias && interpolation == Interpolation::Nearest {
+            return Err("antialias=1 is not known to mode=nearest".to_string());
         }
         let aspect_ratio = ASPECT_RATIOS.iter().find(|(name, _)| *name == policy).map(|(_, ratio)| *ratio);
         let aspect_ratio = aspect_ratio.ok_or_else(|| format!("keep_aspect_ratio_policy={policy} is not supported"))?;
         if !COORDINATES.contains(&coordinates.as_str()) {
             return Err(format!("coordinate_transformation_mode={coordinates} is not supported"));
         }
-        Ok(Parsed::plain(Resize { interpolation, coordinates, nearest_mode, axes, aspect_ratio }))
+        Ok(Parsed::plain(Resize {
+            interpolation,
+            coordinates,
+            nearest_mode,
+            axes,
+            aspect_ratio,
+            antialias,
+            exclude_outside,
+            extrapolation_value,
+        }))
     }
 
     /// Upsample of operator sets 7 (attribute `scales`) and 9 (input 1).
@@ -129,6 +145,9 @@ impl Resize {
             nearest_mode: OLD_ROUNDING.to_string(),
             axes: None,
             aspect_ratio: AspectRatio::Stretch,
+            antialias: false,
+            exclude_outside: false,
+            extrapolation_value: 0.0,
         }
     }
 
@@ -171,13 +190,32 @@ impl Resize {
         from.iter().map(|from| ((*from as f64 * common + 0.5).floor() as usize, common)).collect()
     }
 
+    /// Where each dimension begins and ends, from 0 to 1.
+    fn region(&self, site: &Site<'_>, rank: usize) -> Result<Vec<(f32, f32)>, Refusal> {
+        let mut region = vec![(0.0, 1.0); rank];
+        if self.coordinates != CROP {
+            return Ok(region);
+        }
+        let roi = site.required(1)?.constant.as_ref().and_then(TensorData::to_f32).ok_or("its roi must be constant")?;
+        let axes = self.axes(rank)?;
+        if roi.len() != 2 * axes.len() {
+            return Err(format!("a roi of {} numbers does not fit {} dimensions", roi.len(), axes.len()));
+        }
+        axes.iter().enumerate().for_each(|(index, axis)| region[*axis] = (roi[index], roi[axes.len() + index]));
+        Ok(region)
+    }
+
     /// Position in the input of output index `at`.
-    fn position(&self, at: usize, from: usize, to: usize, scale: f64) -> f64 {
+    fn position(&self, at: usize, along: &Along) -> f64 {
+        let Along { from, to, scale, region: (start, end) } = *along;
         let at = at as f64;
         match self.coordinates.as_str() {
+            // ONNX Runtime computes these two in single precision, and what is rounded next depends on it.
+            CROP if to > 1 => f64::from(start * (from as f32 - 1.0) + at as f32 * (end - start) * (from as f32 - 1.0) / (to as f32 - 1.0)),
+            CROP => f64::from(0.5 * (start + end) * (from as f32 - 1.0)),
             "align_corners" if to > 1 => at * (from as f64 - 1.0) / (to as f64 - 1.0),
             "align_corners" => 0.0,
-            // ONNX Runtime divides in single precision, and what is rounded next depends on it.
+            // This one too.
             "asymmetric" => f64::from(at as f32 / scale as f32),
             "pytorch_half_pixel" if to <= 1 => 0.0,
             "half_pixel_symmetric" => {
@@ -199,46 +237,80 @@ impl Resize {
         }
     }
 
-    /// [`Resize::taps`] of every dimension.
-    fn all_taps(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<Taps>, Refusal> {
-        let target = self.target(shape, scales, sizes)?;
-        Ok(shape.iter().zip(target).map(|(from, (to, scale))| self.taps(*from, to, scale)).collect())
+    /// [`Resize::taps`] of every dimension, each of which is read from somewhere in `region`.
+    fn all_taps(
+        &self,
+        shape: &[usize],
+        scales: Option<Vec<f32>>,
+        sizes: Option<Vec<i64>>,
+        region: Vec<(f32, f32)>,
+    ) -> Result<Vec<Vec<Option<Taps>>>, Refusal> {
+        let along = shape.iter().zip(self.target(shape, scales, sizes)?).zip(region);
+        let along = along.map(|((from, (to, scale)), region)| Along { from: *from, to, scale, region });
+        Ok(along.map(|along| self.taps(&along)).collect())
     }
 
-    /// For each dimension of `shape` that changes, what output indices mix of input indices.
+    /// For each dimension of `shape` that changes, what output indices mix of input indices; `None` where some lie outside.
     ///
     /// # Errors
     /// If scales or sizes do not fit.
     #[cfg(feature = "candle")]
-    pub fn weights(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<Resampling>, Refusal> {
-        let weights = |(dim, (from, taps)): (usize, (&usize, Taps))| {
-            if taps.iter().enumerate().all(|(to, taps)| matches!(taps.as_slice(), [(at, weight)] if *at == to && *weight == 1.0)) {
+    pub fn weights(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Option<Vec<Resampling>>, Refusal> {
+        if self.coordinates == CROP {
+            return Ok(None);
+        }
+        let weights = |(dim, (from, taps)): (usize, (&usize, Vec<Option<Taps>>))| {
+            let of = |to: usize| taps[to].iter().flatten();
+            if (0..taps.len()).all(|to| of(to).all(|(at, weight)| *at == to && *weight == 1.0)) {
                 return None;
             }
             let mut weights = vec![0.0; from * taps.len()];
-            for (to, taps_of) in taps.iter().enumerate() {
-                taps_of.iter().for_each(|(at, weight)| weights[at * taps.len() + to] += weight);
-            }
+            (0..taps.len()).for_each(|to| of(to).for_each(|(at, weight)| weights[at * taps.len() + to] += weight));
             Some(Resampling { dim, from: *from, to: taps.len(), weights })
         };
-        Ok(shape.iter().zip(self.all_taps(shape, scales, sizes)?).enumerate().filter_map(weights).collect())
+        let taps = self.all_taps(shape, scales, sizes, vec![(0.0, 1.0); shape.len()])?;
+        Ok(Some(shape.iter().zip(taps).enumerate().filter_map(weights).collect()))
     }
 
-    /// For each output index, the input indices and weights that it mixes.
-    fn taps(&self, from: usize, to: usize, scale: f64) -> Taps {
+    /// For each output index, what it mixes along one dimension; `None` outside of the image.
+    fn taps(&self, along: &Along) -> Vec<Option<Taps>> {
+        let Along { from, to, scale, region } = *along;
         let last = from as f64 - 1.0;
+        let changes = from != to || region != (0.0, 1.0);
         let tap = |at: usize| {
-            let position = self.position(at, from, to, scale);
+            let position = self.position(at, along);
             let low = position.clamp(0.0, last).floor();
             let part = (position.clamp(0.0, last) - low) as f32;
-            match self.interpolation {
-                Interpolation::Cubic { a, exclude_outside } if from != to => cubic(position, from, a, exclude_outside),
-                Interpolation::Linear if from != to => vec![(low as usize, 1.0 - part), ((low + 1.0).min(last) as usize, part)],
+            let inside = self.coordinates != CROP || (0.0..=last).contains(&position);
+            inside.then(|| match self.interpolation {
+                Interpolation::Cubic { a } if changes => {
+                    spread(position, from, self.footprint(scale), |x| cubic(x, f64::from(a)), self.exclude_outside)
+                }
+                Interpolation::Linear if changes && self.antialias => {
+                    spread(position, from, self.footprint(scale), |x| (1.0 - x.abs()).max(0.0), self.exclude_outside)
+                }
+                Interpolation::Linear if changes => vec![(low as usize, 1.0 - part), ((low + 1.0).min(last) as usize, part)],
                 _ => vec![(self.nearest(position, scale).clamp(0.0, last) as usize, 1.0)],
-            }
+            })
         };
         (0..to).map(tap).collect()
     }
+
+    /// Elements on each side of a position that are mixed, and the width of one of them in the function of their distance.
+    fn footprint(&self, scale: f64) -> (f64, f64) {
+        let width = if self.antialias { scale.min(1.0) } else { 1.0 };
+        let reach = if self.interpolation == Interpolation::Linear { 1.0 } else { 2.0 };
+        ((reach / width).ceil(), width)
+    }
+}
+
+/// One dimension.
+#[derive(Clone, Copy)]
+struct Along {
+    from: usize,
+    to: usize,
+    scale: f64,
+    region: (f32, f32),
 }
 
 fn grow(size: usize, scale: f32) -> Result<(usize, f64), Refusal> {
@@ -247,45 +319,29 @@ fn grow(size: usize, scale: f32) -> Result<(usize, f64), Refusal> {
     within.ok_or_else(|| format!("scale {scale} is out of range"))
 }
 
-/// The four neighbours of `position` and their weights; those beyond the border are the one at the border.
+/// The weight of an element at distance `x`.
 /// Formula: Keys 1981, "Cubic convolution interpolation for digital image processing".
-fn cubic(position: f64, from: usize, a: f32, exclude_outside: bool) -> Vec<(usize, f32)> {
+fn cubic(x: f64, a: f64) -> f64 {
+    let x = x.abs();
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
+    } else {
+        0.0
+    }
+}
+
+/// The neighbours of `position`, weighted by their distance times the width; those beyond the border are the one at the border, or
+/// count for nothing.
+fn spread(position: f64, from: usize, (reach, width): (f64, f64), weight: impl Fn(f64) -> f64, exclude_outside: bool) -> Taps {
     let low = position.floor();
-    let part = (position - low) as f32;
-    let near = |t: f32| ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0;
-    let far = |t: f32| ((a * t - 5.0 * a) * t + 8.0 * a) * t - 4.0 * a;
-    let weights = [far(part + 1.0), near(part), near(1.0 - part), far(2.0 - part)];
+    let places: Vec<f64> = (0..2 * reach as usize).map(|step| low + step as f64 - reach + 1.0).collect();
     let outside = |at: f64| exclude_outside && !(0.0..from as f64).contains(&at);
-    let places = [low - 1.0, low, low + 1.0, low + 2.0];
-    let kept = |(at, weight): (&f64, f32)| if outside(*at) { 0.0 } else { weight };
-    let weights: Vec<f32> = places.iter().zip(weights).map(kept).collect();
-    let total = if exclude_outside { weights.iter().sum() } else { 1.0 };
-    places.iter().zip(weights).map(|(at, weight)| (at.clamp(0.0, from as f64 - 1.0) as usize, weight / total)).collect()
-}
-
-/// Each output element is a weighted sum of input elements.
-struct Mix {
-    terms: Vec<(Vec<(u32, f32)>, u32)>,
-}
-
-impl Kernel for Mix {
-    fn forward(&self, inputs: &[&[f32]], output: &mut [f32], _scratch: &mut [f32]) {
-        for (terms, to) in &self.terms {
-            output[*to as usize] = terms.iter().map(|(from, weight)| inputs[0][*from as usize] * weight).sum();
-        }
-    }
-
-    fn backward(&self, call: BackwardCall<'_, '_>) {
-        let Some(Some(gradient)) = call.input_gradients.first_mut() else { return };
-        let target = gradient.open();
-        for (terms, to) in &self.terms {
-            terms.iter().for_each(|(from, weight)| target[*from as usize] += weight * call.output_gradient[*to as usize]);
-        }
-    }
-
-    fn backward_needs_inputs(&self) -> bool {
-        false
-    }
+    let weights: Vec<f64> = places.iter().map(|at| if outside(*at) { 0.0 } else { weight((at - position) * width) }).collect();
+    let total = if exclude_outside || width < 1.0 { weights.iter().sum() } else { 1.0 };
+    let clamped = places.iter().map(|at| at.clamp(0.0, from as f64 - 1.0) as usize);
+    clamped.zip(weights).map(|(at, weight)| (at, (weight / total) as f32)).collect()
 }
 
 impl Operator for Resize {
@@ -297,10 +353,7 @@ impl Operator for Resize {
         let attributes = match self.interpolation {
             Interpolation::Nearest => Attributes::default().string("mode", "nearest"),
             Interpolation::Linear => Attributes::default().string("mode", "linear"),
-            Interpolation::Cubic { a, exclude_outside } => {
-                let attributes = Attributes::default().string("mode", "cubic").float("cubic_coeff_a", a);
-                attributes.int("exclude_outside", i64::from(exclude_outside))
-            }
+            Interpolation::Cubic { a } => Attributes::default().string("mode", "cubic").float("cubic_coeff_a", a),
         };
         let nearest_mode = if self.nearest_mode == OLD_ROUNDING { "floor" } else { &self.nearest_mode };
         let attributes = attributes.string("coordinate_transformation_mode", &self.coordinates).string("nearest_mode", nearest_mode);
@@ -308,6 +361,10 @@ impl Operator for Resize {
             Some(axes) => attributes.ints("axes", axes),
             None => attributes,
         };
+        let attributes = if self.exclude_outside { attributes.int("exclude_outside", 1) } else { attributes };
+        let attributes = if self.antialias { attributes.int("antialias", 1) } else { attributes };
+        let attributes =
+            if self.coordinates == CROP { attributes.float("extrapolation_value", self.extrapolation_value) } else { attributes };
         let ratio = ASPECT_RATIOS.iter().find(|(_, ratio)| *ratio == self.aspect_ratio && *ratio != AspectRatio::Stretch);
         ratio.map_or(attributes.clone(), |(name, _)| attributes.string("keep_aspect_ratio_policy", name))
     }
@@ -332,16 +389,20 @@ impl Operator for Resize {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let (input, output) = (&site.required(0)?.layout, site.outputs.first().ok_or("it has no output")?);
+        let (input, output) = (&site.required(0)?.layout, site.output(0).ok_or("it has no output")?);
+        if input.is_empty() {
+            return Err("its input is empty".to_string());
+        }
         let scales = site.get(2).and_then(|scales| scales.constant.as_ref()?.to_f32());
         let sizes = site.get(3).map(|_| site.integers(3)).transpose()?;
-        let taps = self.all_taps(&input.shape, scales, sizes)?;
+        let taps = self.all_taps(&input.shape, scales, sizes, self.region(site, input.shape.len())?)?;
         if self.interpolation == Interpolation::Nearest {
-            let plain = Layout::row_major(&input.shape);
-            return Ok(Implementation::Move { maps: vec![mix(&plain, &taps).into_iter().map(|terms| terms[0].0).collect()], fill: 0.0 });
+            let terms = mix(&Layout::row_major(&input.shape), &taps).into_iter();
+            let map = terms.map(|terms| terms.and_then(|terms| Some(terms.first()?.0)).unwrap_or(FILL)).collect();
+            return Ok(Implementation::Move { maps: vec![map], fill: self.extrapolation_value.into() });
         }
         let terms = mix(input, &taps).into_iter().zip(output.offsets()).map(|(terms, to)| (terms, to as u32)).collect();
-        Ok(Implementation::Compute(Box::new(Mix { terms })))
+        Ok(Implementation::Compute(Box::new(Mix { terms, fill: self.extrapolation_value })))
     }
 
     fn quantization_role(&self) -> QuantizationRole {
@@ -350,17 +411,4 @@ impl Operator for Resize {
             Interpolation::Linear | Interpolation::Cubic { .. } => QuantizationRole::Float,
         }
     }
-}
-
-/// For every output element in row-major order, offsets and weights over all dimensions.
-fn mix(layout: &Layout, taps: &[Taps]) -> Vec<Vec<(u32, f32)>> {
-    let mut all = vec![vec![(0u32, 1.0f32)]];
-    for (stride, taps) in layout.strides.iter().zip(taps) {
-        let cross = |terms: &Vec<(u32, f32)>, more: &Vec<(usize, f32)>| -> Vec<(u32, f32)> {
-            let pairs = terms.iter().flat_map(|(at, a)| more.iter().map(move |(i, b)| (at + (i * stride) as u32, a * b)));
-            pairs.filter(|(_, weight)| *weight != 0.0).collect()
-        };
-        all = all.iter().flat_map(|terms| taps.iter().map(move |more| cross(terms, more))).collect();
-    }
-    all
 }

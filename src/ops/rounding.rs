@@ -1,4 +1,4 @@
-//! Floor, Ceil and Reciprocal.
+//! Floor, Ceil, Round, Sign and Reciprocal.
 
 use super::unary::Function;
 use crate::kernels::elementwise::Elementwise;
@@ -30,4 +30,6 @@ macro_rules! unary {
 
 unary!(/** Largest integer not above x; derivative 0. */ Floor, |x| x.floor(), |y| 0.0);
 unary!(/** Smallest integer not below x; derivative 0. */ Ceil, |x| x.ceil(), |y| 0.0);
+unary!(/** Nearest integer, of two equally near ones the even; derivative 0. */ Round, |x| x.round_ties_even(), |y| 0.0);
+unary!(/** −1, 0 or 1; derivative 0. */ Sign, |x| if x == 0.0 { 0.0 } else { x.signum() }, |y| 0.0);
 unary!(/** 1 / x. */ Reciprocal, |x| 1.0 / x, |y| -y * y);

@@ -354,7 +354,7 @@ impl Operator for Where {
     }
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
-        let output = site.outputs.first().ok_or("it has no output")?;
+        let output = site.output(0).ok_or("it has no output")?;
         let offsets = |index: usize| site.required(index).map(|input| input.layout.broadcast_offsets(&output.shape));
         let offsets = [offsets(0)?, offsets(1)?, offsets(2)?];
         Ok(Implementation::Compute(Box::new(WhereKernel { offsets, outputs: output.offsets() })))

@@ -44,7 +44,7 @@ operator!(
     },
     |s, site| {
         let shape = row_major_shape(site, 0)?;
-        let output = &site.outputs.first().ok_or("it has no output")?.shape;
+        let output = &site.output(0).ok_or("it has no output")?.shape;
         let ([_, c, h, w], [batch, channels, rows, columns]) = (&shape[..], &output[..]) else {
             return Err("it needs rank 4".to_string());
         };

@@ -41,7 +41,7 @@ operator!(
     },
     |s, site| {
         let shape = row_major_shape(site, 0)?;
-        let output = &site.outputs.first().ok_or("it has no output")?.shape;
+        let output = &site.output(0).ok_or("it has no output")?.shape;
         let picks = output.iter().zip(&shape).map(|(to, from)| (0..*to).map(|at| Some(at % from.max(&1))).collect::<Vec<_>>());
         Ok(moved(vec![index_map(&shape, &picks.collect::<Vec<_>>())]))
     }

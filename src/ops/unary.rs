@@ -89,8 +89,8 @@ pub fn implement(site: &Site<'_>, function: impl Elementwise<1>) -> Result<Imple
 ///
 /// # Errors
 /// If there is none.
-pub fn output<'a>(site: &Site<'a>) -> Result<&'a Layout, Refusal> {
-    site.outputs.first().ok_or_else(|| "output 0 is missing".to_string())
+pub fn output<'a>(site: &'a Site<'_>) -> Result<&'a Layout, Refusal> {
+    site.output(0).ok_or_else(|| "output 0 is missing".to_string())
 }
 
 /// A walk over `output` with broadcast `inputs`.

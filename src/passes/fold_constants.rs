@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::sizes::Sizes;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, NodeId, ValueId, check, known_shape};
+use crate::graph::{Graph, Node, NodeId, check, known_shape};
 use crate::kernels::Isa;
 use crate::ops::operator::{FILL, Fact, Facts, Implementation, Layout, Operand, Site};
 use crate::ops::{Cast, CastLike, DequantizeLinear, Foreign, QuantizeLinear, SoftRound};
@@ -51,10 +51,9 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
             tensors = sizes.follow(graph, &node).filter(|_| !stays).map(|sizes| vec![sizes]);
         }
         let Some(tensors) = tensors else { continue };
-        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
         graph.remove_node(id);
         node.inputs.iter().flatten().for_each(|input| graph.forget_unread(*input));
-        for (output, tensor) in outputs.into_iter().zip(tensors) {
+        for (output, tensor) in node.outputs.iter().zip(tensors).filter_map(|(output, tensor)| Some(((*output)?, tensor))) {
             graph.set_constant(output, tensor);
         }
     }
@@ -128,7 +127,9 @@ fn evaluate(graph: &Graph, node: &Node) -> Result<Option<Vec<TensorData>>> {
         })
     };
     let operands: Vec<Option<Operand>> = constants.iter().map(operand).collect();
-    let Ok(implementation) = node.operator.implement(&Site { inputs: &operands, outputs: &layouts, isa: Isa::Portable }) else {
+    let outputs_there = (0..layouts.len()).map(|index| node.output(index).map(|_| layouts[index].clone()));
+    let outputs_there: Vec<Option<Layout>> = outputs_there.collect();
+    let Ok(implementation) = node.operator.implement(&Site { inputs: &operands, outputs: &outputs_there, isa: Isa::Portable }) else {
         return Ok(None);
     };
     Ok(match implementation {

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::graph::{Dim, Graph, NodeId, check};
-use crate::ops::{GlobalAveragePool, ReduceMean, Reshape};
+use crate::kernels::reduce::Reduction;
+use crate::ops::{GlobalAveragePool, Reduce, Reshape};
 use crate::tensor::TensorData;
 
 /// Before: `ReduceMean` over all spatial dimensions. After: `GlobalAveragePool` (and a `Reshape` where the dimensions are
@@ -14,7 +15,9 @@ pub fn replace_reduce_mean(graph: &mut Graph) -> Result<()> {
     let nodes: Vec<NodeId> = graph.nodes().map(|(id, _)| id).collect();
     for id in nodes {
         let node = graph.node(id).clone();
-        let (Some(reduce), Some(x), Some(y)) = (node.is::<ReduceMean>(), node.input(0), node.output(0)) else {
+        let (Some(reduce), Some(x), Some(y)) =
+            (node.is::<Reduce>().filter(|reduce| reduce.reduction == Reduction::Mean), node.input(0), node.output(0))
+        else {
             continue;
         };
         let Some(shape) = graph.value(x).shape.clone().filter(|shape| shape.len() == 4) else { continue };

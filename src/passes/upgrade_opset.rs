@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
-use crate::ops::{
-    BatchNormalization, Foreign, GroupNormalization, Operator, ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReducedAxes, Resize,
-    Split,
-};
+use crate::ops::{BatchNormalization, Foreign, GridSample, GroupNormalization, Reduce, ReducedAxes, Resize, RoiAlign, Split};
 use crate::tensor::TensorData;
 
 /// The first operator set whose quantizers know integers of 4 and of 16 bits.
 const WANTED: i64 = 21;
+
+/// How a RoiAlign counts coordinates if a set below 16 says nothing.
+const OLD_COORDINATES: &str = "output_half_pixel";
 
 /// Operators, and since which set (up to [`WANTED`]) a node that was written before is not valid any more or means something
 /// else. Later versions of all others only take more types, or more attributes whose defaults mean what was meant before.
@@ -90,22 +90,18 @@ fn obstacle(graph: &Graph, node: &Node, written_in: i64) -> Option<String> {
 
 fn raise(graph: &mut Graph, id: NodeId) {
     let node = graph.node(id).clone();
-    if let Some(mean) = node.is::<ReduceMean>() {
-        list_axes(graph, id, &mean.axes, |axes| Arc::new(ReduceMean { axes }));
-    } else if let Some(max) = node.is::<ReduceMax>() {
-        list_axes(graph, id, &max.axes, |axes| Arc::new(ReduceMax { axes }));
-    } else if let Some(length) = node.is::<ReduceL2>() {
-        list_axes(graph, id, &length.axes, |axes| Arc::new(ReduceL2 { axes }));
-    } else if let Some(min) = node.is::<ReduceMin>() {
-        list_axes(graph, id, &min.axes, |axes| Arc::new(ReduceMin { axes }));
-    } else if let Some(sum) = node.is::<ReduceL1>() {
-        list_axes(graph, id, &sum.axes, |axes| Arc::new(ReduceL1 { axes }));
+    if let Some(reduce) = node.is::<Reduce>() {
+        list_axes(graph, id, reduce);
     } else if let Some(split) = node.is::<Split>().filter(|_| node.input(1).is_none()) {
         graph.set_operator(id, Arc::new(Split { counted: true, ..*split }));
     } else if let Some(scales) = node.is::<GroupNormalization>().and_then(|_| scales_of_channels(graph, &node)) {
         repeat_scales(graph, id, scales);
     } else if node.is::<Resize>().is_some() {
         drop_empty_inputs(graph, id);
+    } else if let Some(sample) = node.is::<GridSample>() {
+        graph.set_operator(id, Arc::new(GridSample { old_names: false, ..*sample }));
+    } else if let Some(align) = node.is::<RoiAlign>().filter(|align| align.coordinates.is_none()) {
+        graph.set_operator(id, Arc::new(RoiAlign { coordinates: Some(OLD_COORDINATES.to_string()), ..align.clone() }));
     }
 }
 
@@ -129,12 +125,13 @@ fn repeat_scales(graph: &mut Graph, id: NodeId, scales: Vec<TensorData>) {
 }
 
 /// Axes are an input since set 18.
-fn list_axes(graph: &mut Graph, id: NodeId, axes: &ReducedAxes, operator: impl Fn(ReducedAxes) -> Arc<dyn Operator>) {
-    let Some(list) = axes.axes.clone() else { return };
+fn list_axes(graph: &mut Graph, id: NodeId, reduce: &Reduce) {
+    let Some(list) = reduce.axes.axes.clone() else { return };
     let name = graph.unused_name(&format!("{}_axes", graph.node(id).name));
     let input = graph.add_constant(name, TensorData::vector(list));
     graph.set_input(id, 1, Some(input));
-    graph.set_operator(id, operator(ReducedAxes { axes: None, ..axes.clone() }));
+    let axes = ReducedAxes { axes: None, ..reduce.axes.clone() };
+    graph.set_operator(id, Arc::new(Reduce { reduction: reduce.reduction, axes }));
 }
 
 /// An empty tensor stood for an input that was not given up to set 12; since set 18 it counts as given.
@@ -151,7 +148,7 @@ fn drop_empty_inputs(graph: &mut Graph, id: NodeId) {
 mod tests {
     use super::*;
     use crate::graph::sketch::{Sketch, assert_same_function};
-    use crate::ops::Attributes;
+    use crate::ops::{Attributes, Operator};
 
     fn foreign(op_type: &str, domain: &str, inner: &[&str]) -> Arc<dyn Operator> {
         let (op_type, domain) = (op_type.to_string(), domain.to_string());
@@ -189,6 +186,24 @@ mod tests {
         ];
         assert_eq!(after.to_string().lines().map(str::trim).collect::<Vec<_>>(), wanted);
         assert_eq!(after.opset, 21);
+        assert_same_function(&graph, &after);
+    }
+
+    #[test]
+    fn operators_that_changed_names_say_the_same_in_the_new_ones() {
+        let sketch = Sketch::new(&[1, 3, 8, 8]).constant("r", TensorData::new(&[1, 4], vec![0.0f32, 1.0, 5.0, 6.0]));
+        let sketch = sketch.constant("g", TensorData::new(&[1, 2, 1, 2], vec![0.1f32, 0.5, -0.3, 1.0])).integers("b", &[0]);
+        let bicubic = Attributes::default().string("mode", "bicubic");
+        let mut graph = sketch.node("s", "GridSample", "x g", bicubic).plain("y", "RoiAlign", "x r b").outputs("s y");
+        graph.opset = 15;
+        let (id, node) = graph.producer(graph.outputs[1]).unwrap();
+        let align = RoiAlign { coordinates: None, ..node.is::<RoiAlign>().unwrap().clone() };
+        graph.set_operator(id, Arc::new(align));
+        let mut after = graph.clone();
+        upgrade_opset(&mut after, 15).unwrap();
+        let attributes = |index: usize| after.producer(after.outputs[index]).unwrap().1.operator.attributes();
+        assert_eq!(attributes(0).take_string("mode", "").as_deref(), Ok("cubic"));
+        assert_eq!(attributes(1).take_string("coordinate_transformation_mode", "").as_deref(), Ok("output_half_pixel"));
         assert_same_function(&graph, &after);
     }
 

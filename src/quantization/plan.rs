@@ -248,7 +248,7 @@ impl Planner<'_> {
                 self.quantized.extend(node.output(0));
             }
             QuantizationRole::PassThrough => {
-                self.quantized.extend(node.outputs.iter().flatten().filter(|output| feeding.contains(output)));
+                self.quantized.extend(node.outputs.iter().flatten().filter(|output| feeding.contains(output) && float_data(output)));
             }
             _ => {}
         }

@@ -52,6 +52,7 @@ use crate::execution;
 use crate::execution::tape::ChannelSums;
 use crate::graph::{Graph, Node, ValueId, known_shape};
 use crate::memory;
+use crate::ops::BatchNormalization;
 use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
@@ -106,6 +107,22 @@ pub struct Synthesis {
     pub seconds: f64,
 }
 
+/// What is done in place of matching statistics, and why.
+fn without_statistics(graph: &Graph, goal: &Goal, method: &Method) -> String {
+    let instead = match (goal.is_empty(), method.statistics) {
+        (true, _) => "procedural images are used",
+        (false, None) => "pictures of random classes are used",
+        (false, Some(_)) => "images are matched to what is ASSUMED of its layers (--assume)",
+    };
+    if graph.nodes().any(|(_, node)| node.is::<BatchNormalization>().is_some()) {
+        return format!("the statistics of the model's BatchNormalization say nothing: {instead} instead");
+    }
+    format!(
+        "the model has no BatchNormalization to take statistics from (exporters fold it): {instead} instead; `zeroq inspect` tells how to \
+         export with BatchNorm kept, and --stats-from takes the statistics of such an export"
+    )
+}
+
 /// Makes `config.samples` samples for `graph`, which still has its BatchNormalizations.
 ///
 /// # Errors
@@ -123,15 +140,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
     let sites = if lacking { sites::assumed(&graph, &inputs, method.assumption) } else { sites };
     let goal = Goal::new(&graph, &sites, &inputs, method)?;
     if lacking {
-        progress.warn(&format!(
-            "the model has no BatchNormalization to take statistics from (exporters fold it): {} instead; `zeroq inspect` tells how to \
-             export with BatchNorm kept, and --stats-from takes the statistics of such an export",
-            match (goal.is_empty(), method.statistics) {
-                (true, _) => "procedural images are used",
-                (false, None) => "pictures of random classes are used",
-                (false, Some(_)) => "images are matched to what is ASSUMED of its layers (--assume)",
-            }
-        ));
+        progress.warn(&without_statistics(&graph, &goal, method));
     }
     let mut samples = first_samples(&inputs, method.start, config.seed, config.samples)?;
     let found = if goal.is_empty() { None } else { Some(in_stages(&graph, &goal, &inputs, &mut samples, config, progress)?) };

@@ -19,6 +19,8 @@ class Network:
         # What ONNX Runtime is to run in place of the file; flags of `zeroq quantize`; what the inputs hold; how many BN nodes
         # run where they are not all nodes of the graph.
         self.reference, self.flags, self.range, self.norms = None, ["--input-range=-1,1"], "-1,1", None
+        # What the signal-to-noise ratio may fall to, in decibels, where rounding moves elements to other places.
+        self.floor = None
         if shape is not None:
             self.add_input("input", shape, input_type)
 

@@ -43,14 +43,9 @@ pub(super) fn find(graph: &Graph, node: &Node, shapes: &[Option<&[usize]>], devi
     normalized(node, x, shapes.get(1).copied().flatten())
 }
 
+/// Products are left to the CPU: candle has none.
 fn reduction(node: &Node) -> Option<(Reduction, &ReducedAxes)> {
-    let mean = || node.is::<ops::ReduceMean>().map(|reduce| (Reduction::Mean, &reduce.axes));
-    let sum = || node.is::<ops::ReduceSum>().map(|reduce| (Reduction::Sum, &reduce.axes));
-    let max = || node.is::<ops::ReduceMax>().map(|reduce| (Reduction::Max, &reduce.axes));
-    let min = || node.is::<ops::ReduceMin>().map(|reduce| (Reduction::Min, &reduce.axes));
-    let l1 = || node.is::<ops::ReduceL1>().map(|reduce| (Reduction::L1, &reduce.axes));
-    let l2 = || node.is::<ops::ReduceL2>().map(|reduce| (Reduction::L2, &reduce.axes));
-    mean().or_else(sum).or_else(max).or_else(min).or_else(l1).or_else(l2)
+    node.is::<ops::Reduce>().filter(|reduce| reduce.reduction != Reduction::Product).map(|reduce| (reduce.reduction, &reduce.axes))
 }
 
 fn reduce(reduction: Reduction, x: &[usize], reduced: &[bool], keepdims: bool) -> Box<dyn Step> {
@@ -62,8 +57,9 @@ fn reduce(reduction: Reduction, x: &[usize], reduced: &[bool], keepdims: bool) -
 fn resized(resize: &ops::Resize, graph: &Graph, node: &Node, x: &[usize], device: &Device) -> Form {
     let constant = |index: usize| node.input(index).and_then(|value: ValueId| graph.constant(value));
     let (scales, sizes) = (constant(2).and_then(TensorData::to_f32), constant(3).and_then(TensorData::to_i64));
+    let Some(resampled) = resize.weights(x, scales, sizes)? else { return Ok(None) };
     let mut matrices = Vec::new();
-    for along in resize.weights(x, scales, sizes)? {
+    for along in resampled {
         let matrix = Tensor::from_vec(along.weights, (along.from, along.to), device).map_err(|error| error.to_string())?;
         matrices.push((along.dim + 1, matrix));
     }

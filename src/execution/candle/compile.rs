@@ -126,7 +126,7 @@ impl Compiler<'_> {
         };
         let (x, scales) = (shape(0)?.len(), shape(1)?.iter().product::<usize>());
         let operator = quantizer.is::<ops::QuantizeLinear>().ok_or("not a QuantizeLinear")?;
-        let axis = if scales == 1 { 0 } else { resolve_axis(operator.axis, x)? + 1 };
+        let axis = if scales == 1 { 0 } else { resolve_axis(operator.sharing.axis, x)? + 1 };
         let data_type = quantizer.input(2).and_then(|value| self.graph.value(value).data_type);
         let (low, high) = data_type.and_then(narrow_range).ok_or("its type has too many levels")?;
         Ok(Box::new(FakeQuantize { quantize: Quantize { axis, low, high } }))
@@ -194,9 +194,10 @@ impl Compiler<'_> {
             made_entries.push(Entry { shape: self.shape(*output)?, ..made.clone() });
         }
         let operands = self.operands(node, &entries);
-        let layouts: Vec<Layout> = made_entries.iter().map(Entry::layout).collect();
+        let mut layouts = vec![None; node.outputs.len()];
+        positions.iter().zip(&made_entries).for_each(|(position, entry)| layouts[*position] = Some(entry.layout()));
         let site = Site { inputs: &operands, outputs: &layouts, isa: self.request.isa };
-        let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)? {
+        let steps: Vec<Option<Box<dyn Step>>> = match node.operator.implement(&site)?.at(&positions)? {
             Implementation::Constant(tensors) => return self.add_constants(&outputs, tensors),
             Implementation::Move { maps, fill } => {
                 let shapes = shapes(&entries);
@@ -213,9 +214,8 @@ impl Compiler<'_> {
                 vec![Some(form.unwrap_or_else(|| self.on_host(node, kernel, &entries, first)))]
             }
             Implementation::Several(kernels) => {
-                let chosen = kernels.into_iter().enumerate().filter(|(index, _)| positions.contains(index));
-                let placed = chosen.zip(&made_entries).map(|((_, kernel), entry)| Some(self.on_host(node, kernel, &entries, entry)));
-                placed.collect::<Vec<_>>()
+                let placed = kernels.into_iter().zip(&made_entries);
+                placed.map(|(kernel, entry)| Some(self.on_host(node, kernel, &entries, entry))).collect()
             }
         };
         for ((value, entry), step) in outputs.into_iter().zip(made_entries).zip(steps) {
@@ -348,13 +348,13 @@ impl Compiler<'_> {
             Some(1) | None => Ok(0),
             Some(_) => resolve_axis(axis, x.shape.len()).map(|axis| axis + 1),
         };
-        if let Some(quantize) = node.is::<ops::QuantizeLinear>() {
+        if let Some(quantize) = node.is::<ops::QuantizeLinear>().filter(|quantize| quantize.sharing.block_size == 0) {
             let zero_point = node.input(2).and_then(|value| self.graph.value(value).data_type);
             let Some((low, high)) = narrow_range(zero_point.unwrap_or(quantize.output_type)) else { return Ok(None) };
-            return Ok(Some(Box::new(Quantize { axis: axis(quantize.axis)?, low, high })));
+            return Ok(Some(Box::new(Quantize { axis: axis(quantize.sharing.axis)?, low, high })));
         }
-        if let Some(dequantize) = node.is::<ops::DequantizeLinear>() {
-            return Ok(Some(Box::new(Dequantize { axis: axis(dequantize.axis)? })));
+        if let Some(dequantize) = node.is::<ops::DequantizeLinear>().filter(|dequantize| dequantize.sharing.block_size == 0) {
+            return Ok(Some(Box::new(Dequantize { axis: axis(dequantize.sharing.axis)? })));
         }
         let Some(soft) = node.is::<ops::SoftRound>() else { return Ok(None) };
         Ok(narrow_range(soft.data_type).map(|(low, high)| Box::new(SoftRound { low, high }) as Box<dyn Step>))

@@ -67,6 +67,7 @@ impl Step for Pool {
         let y = match self.pooling {
             Pooling::Max => unfolded.max(2)?,
             Pooling::Average { .. } => unfolded.sum(2)?.broadcast_mul(&self.shares)?,
+            Pooling::Length { .. } => candle_core::bail!("{NO_LENGTHS}"),
         };
         y.reshape([&[x.dim(0)?], self.output.as_slice()].concat())
     }
@@ -80,11 +81,14 @@ impl Step for Pool {
         let spread = match self.pooling {
             Pooling::Max => self.chosen(&self.unfold(x)?, &plane(call.output)?)?.broadcast_mul(&g)?,
             Pooling::Average { .. } => g.broadcast_mul(&self.shares)?.broadcast_as((x.dim(0)?, planes, self.taps, places))?.contiguous()?,
+            Pooling::Length { .. } => candle_core::bail!("{NO_LENGTHS}"),
         };
         let spread = spread.reshape((x.dim(0)?, planes, self.gather.len()))?;
         Ok(vec![Some(self.gather.backward(&spread)?.reshape(x.dims())?)])
     }
 }
+
+const NO_LENGTHS: &str = "LpPool has no form on tensors";
 
 /// The input position under kernel position `tap` at output position `place`, and whether it counts in a mean.
 fn position(slides: &[Slide], tap: usize, place: usize, pooling: Pooling) -> (u32, bool) {

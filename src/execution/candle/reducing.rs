@@ -18,11 +18,9 @@ impl Reduce {
         self.dims.iter().map(|dim| x.dims()[*dim]).product::<usize>().max(1) as f64
     }
 
-    /// The output, with size 1 along what was reduced.
-    fn kept(&self, x: &Tensor, reduced: &Tensor) -> Result<Tensor> {
-        let mut dims = x.dims().to_vec();
-        self.dims.iter().for_each(|dim| dims[*dim] = 1);
-        reduced.reshape(dims)
+    /// The shape of `x`, with size 1 along what is reduced.
+    fn kept_dims(&self, x: &Tensor) -> Vec<usize> {
+        x.dims().iter().enumerate().map(|(dim, size)| if self.dims.contains(&dim) { 1 } else { *size }).collect()
     }
 
     fn reduce(&self, x: &Tensor) -> Result<Tensor> {
@@ -32,6 +30,10 @@ impl Reduce {
             Reduction::Mean => x.sum_keepdim(dims)? / self.count(x),
             Reduction::L1 => x.abs()?.sum_keepdim(dims),
             Reduction::L2 => x.sqr()?.sum_keepdim(dims)?.sqrt(),
+            Reduction::SumOfSquares => x.sqr()?.sum_keepdim(dims),
+            Reduction::LogSum => x.sum_keepdim(dims)?.log(),
+            Reduction::LogSumExp => x.log_sum_exp(dims)?.reshape(self.kept_dims(x)),
+            Reduction::Product => candle_core::bail!("products are left to the CPU"),
             Reduction::Max => dims.iter().try_fold(x.clone(), |x, dim| x.max_keepdim(*dim)),
             Reduction::Min => dims.iter().try_fold(x.clone(), |x, dim| x.min_keepdim(*dim)),
         }
@@ -65,7 +67,7 @@ impl Step for Reduce {
 
     fn backward(&self, call: &Call<'_>) -> Result<Vec<Option<Tensor>>> {
         let x = required(call.inputs, 0)?;
-        let (y, g) = (self.kept(x, call.output)?, self.kept(x, call.gradient)?);
+        let (y, g) = (call.output.reshape(self.kept_dims(x))?, call.gradient.reshape(self.kept_dims(x))?);
         let found = match self.reduction {
             Reduction::Sum => g.broadcast_as(x.dims())?.contiguous()?,
             Reduction::Mean => (g.broadcast_as(x.dims())?.contiguous()? / self.count(x))?,
@@ -74,6 +76,10 @@ impl Step for Reduce {
                 let slope = (mask(y.gt(0.0))? / y.maximum(f64::from(f32::MIN_POSITIVE))?)?;
                 x.broadcast_mul(&(g * slope)?)?
             }
+            Reduction::SumOfSquares => (x.broadcast_mul(&g)? * 2.0)?,
+            Reduction::LogSum => (g / y.exp()?)?.broadcast_as(x.dims())?.contiguous()?,
+            Reduction::LogSumExp => x.broadcast_sub(&y)?.exp()?.broadcast_mul(&g)?,
+            Reduction::Product => candle_core::bail!("products are left to the CPU"),
             Reduction::Max | Reduction::Min => self.first(x, &y)?.broadcast_mul(&g)?,
         };
         Ok(vec![Some(found)])

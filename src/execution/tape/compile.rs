@@ -31,13 +31,15 @@ struct Call {
     layouts: Vec<Layout>,
     /// Which of the node's outputs each of these is: some may be left out.
     positions: Vec<usize>,
+    /// The layouts of all outputs of the node, `None` where one is left out.
+    sites: Vec<Option<Layout>>,
     /// Whether no image takes part.
     shared: bool,
 }
 
 impl Call {
     fn site<'a>(&'a self, request: &Request<'_>) -> Site<'a> {
-        Site { inputs: &self.operands, outputs: &self.layouts, isa: request.isa }
+        Site { inputs: &self.operands, outputs: &self.sites, isa: request.isa }
     }
 }
 
@@ -178,14 +180,15 @@ impl Compiler<'_> {
         }
         self.separate_repeated(&mut entries)?;
         let shared = entries.iter().flatten().all(|entry| matches!(entry.place, Place::Shared(_)));
-        let positions = (0..outputs.len()).filter(|index| outputs[*index].is_some()).collect();
+        let positions: Vec<usize> = (0..outputs.len()).filter(|index| outputs[*index].is_some()).collect();
+        let mut sites = vec![None; outputs.len()];
         let outputs: Vec<ValueId> = outputs.iter().flatten().copied().collect();
-        let mut layouts = Vec::with_capacity(outputs.len());
-        for output in &outputs {
+        for (output, position) in outputs.iter().zip(&positions) {
             let shape = self.shape(*output)?;
-            layouts.push(if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) });
+            sites[*position] = Some(if shared { Layout::parameter(&shape) } else { Layout::activation(&shape) });
         }
-        Ok(Call { operands: self.operands(inputs, &entries), entries, outputs, layouts, positions, shared })
+        let layouts = sites.iter().flatten().cloned().collect();
+        Ok(Call { operands: self.operands(inputs, &entries), entries, outputs, layouts, positions, sites, shared })
     }
 
     /// The step that ends with `last`.
@@ -227,7 +230,7 @@ impl Compiler<'_> {
     fn add_steps(&mut self, name: &str, implementation: Implementation, call: &Call) -> Result<(), Refusal> {
         let Call { entries: inputs, shared, .. } = call;
         let mut outputs = call.outputs.iter().zip(&call.layouts);
-        match implementation {
+        match implementation.at(&call.positions)? {
             Implementation::Constant(tensors) => {
                 for ((value, layout), tensor) in outputs.zip(tensors) {
                     let layout = Layout::parameter(&layout.shape);
@@ -247,9 +250,7 @@ impl Compiler<'_> {
                 self.add_step(name, kernel, inputs, *value, layout, *shared);
             }
             Implementation::Several(kernels) => {
-                let mut kernels: Vec<_> = kernels.into_iter().map(Some).collect();
-                for ((value, layout), position) in outputs.zip(&call.positions) {
-                    let kernel = kernels.get_mut(*position).and_then(Option::take).ok_or("it has an output too many")?;
+                for ((value, layout), kernel) in outputs.zip(kernels) {
                     self.add_step(name, kernel, inputs, *value, layout, *shared);
                 }
             }
@@ -297,7 +298,7 @@ fn fake_quantization(operator: &QuantizeLinear, call: &Call, request: &Request<'
         return Err("a quantizer needs scale and zero point".into());
     };
     let range = zero_point.data_type.integer_range().ok_or_else(|| format!("cannot quantize to {}", zero_point.data_type))?;
-    let axis = if operator.axis < 0 { operator.axis + x.layout.shape.len() as i64 } else { operator.axis };
+    let axis = if operator.sharing.axis < 0 { operator.sharing.axis + x.layout.shape.len() as i64 } else { operator.sharing.axis };
     let axis = (scale.layout.len() > 1).then_some(axis as usize);
     let output = call.layouts.first().ok_or("it has no output")?;
     if *output != x.layout {

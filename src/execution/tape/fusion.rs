@@ -82,7 +82,7 @@ impl<'a> Search<'a> {
 
     /// The DequantizeLinear that undoes `quantizer` with the same parameters.
     fn dequantizer_of(&self, quantizer: &Node) -> Option<NodeId> {
-        quantizer.is::<QuantizeLinear>().filter(|_| quantizer.input(2).is_some())?;
+        quantizer.is::<QuantizeLinear>().filter(|operator| quantizer.input(2).is_some() && operator.sharing.block_size == 0)?;
         let (id, reader) = self.sole_reader(quantizer)?;
         let same = |index| reader.input(index) == quantizer.input(index);
         let undoes = reader.is::<DequantizeLinear>().is_some() && same(1) && same(2) && reader.input(0) == quantizer.output(0);

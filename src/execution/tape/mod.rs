@@ -29,7 +29,7 @@ pub(super) use fusion::{Fusion, NormChain};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
 #[cfg(feature = "candle")]
-pub(super) use moves::Move;
+pub(crate) use moves::Move;
 pub use order::in_memory_order;
 pub use statistics::ChannelSums;
 pub use tuning::Tuner;
