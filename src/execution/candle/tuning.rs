@@ -63,7 +63,7 @@ impl Network {
     /// If the device fails.
     pub fn follow(&mut self, other: &Network) -> Result<()> {
         for value in self.parameters.keys().copied().collect::<Vec<_>>() {
-            let tensor = other.parameter(value)?.to_device(&self.device).map_err(tensor_error)?;
+            let tensor = other.parameter(value)?.to_device(self.parameter(value)?.device()).map_err(tensor_error)?;
             self.shared.insert(value, tensor);
         }
         self.refresh()
