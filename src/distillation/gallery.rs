@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::execution::candle::tensor_error;
 use crate::synthesis::input::{Augmentation, Picture};
 
-/// Bytes of samples that stay on a device; later ones are brought there at every step.
+/// Bytes of samples that stay on a device, at first; later ones are brought there at every step.
 const MOST: usize = 2 << 30;
 
 /// Samples of one set and its parts.
@@ -21,11 +21,18 @@ pub struct Gallery {
     /// By input and place in the set.
     kept: HashMap<(usize, usize), Tensor>,
     bytes: usize,
+    most: usize,
 }
 
 impl Gallery {
     pub fn new(device: &Device) -> Self {
-        Gallery { device: device.clone(), owner: Vec::new(), kept: HashMap::new(), bytes: 0 }
+        Gallery { device: device.clone(), owner: Vec::new(), kept: HashMap::new(), bytes: 0, most: MOST }
+    }
+
+    /// Gives back the memory of all samples, and keeps none from now on.
+    pub fn release(&mut self) {
+        (self.bytes, self.most) = (0, 0);
+        self.kept.clear();
     }
 
     /// The samples that `views` are of, as a step sees them: `[views, …]` for each input.
@@ -74,7 +81,7 @@ impl Gallery {
         let dims = [&[1], samples.shape.as_slice()].concat();
         let tensor = Tensor::from_slice(&samples.sample(sample)?, dims, &self.device).map_err(tensor_error)?;
         let bytes = samples.sample_len() * size_of::<f32>();
-        if self.bytes + bytes <= MOST {
+        if self.bytes + bytes <= self.most {
             self.bytes += bytes;
             self.kept.insert(key, tensor.clone());
         }
@@ -126,7 +133,7 @@ mod tests {
             let source = Source::new(&Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() });
             let mut gallery = Gallery::new(&device);
             let mut sampler = Sampler::new(random, 4, 0.5);
-            for set in [whole.slice(0..6), whole.slice(3..8), whole] {
+            for set in [whole.slice(0..6), whole.slice(3..8), whole.clone()] {
                 let views = sampler.next(&set);
                 let found = gallery.show(&set, &views, std::slice::from_ref(&source)).unwrap();
                 assert_eq!(found[0].dims(), [&[views.len()], shape.as_slice()].concat());
@@ -138,6 +145,11 @@ mod tests {
                 }
             }
             assert!(gallery.kept.len() <= 8 && gallery.bytes == gallery.kept.len() * len * 4);
+            let views = sampler.next(&whole);
+            let before = numbers(&gallery.show(&whole, &views, std::slice::from_ref(&source)).unwrap()[0]).unwrap();
+            gallery.release();
+            let after = numbers(&gallery.show(&whole, &views, std::slice::from_ref(&source)).unwrap()[0]).unwrap();
+            assert!(before == after && gallery.kept.is_empty());
         }
     }
 }

@@ -13,7 +13,7 @@ use super::sampling::{Source, View};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
 use crate::execution::adam::Adam;
-use crate::execution::candle::{Network, Pass, add_gradients, in_parts, numbers, share_out, tensor_error};
+use crate::execution::candle::{Network, Pass, add_gradients, in_parts, is_out_of_memory, numbers, share_out, tensor_error};
 use crate::execution::{Push, Tunable, Tuning};
 use crate::graph::ValueId;
 use crate::kernels::Isa;
@@ -77,8 +77,11 @@ impl TensorClassroom {
         share_out(&mut self.ranks, &mut views, |rank, views| {
             let mut at_once = rank.at_once;
             let done = in_parts(views.len(), &mut at_once, progress, |part: Range<usize>| {
-                let images = rank.gallery.show(set, &views[part], sources)?;
-                work(rank, images)
+                let done = rank.gallery.show(set, &views[part], sources).and_then(|images| work(rank, images));
+                if done.as_ref().is_err_and(is_out_of_memory) {
+                    rank.gallery.release();
+                }
+                done
             });
             rank.at_once = at_once;
             done

@@ -70,6 +70,7 @@ pub(super) fn compile(graph: &Graph, request: &Request<'_>, device: &Device) -> 
         seeds: request.seeds.to_vec(),
         last_read: HashMap::new(),
         on_host: Vec::new(),
+        is_stale: false,
     };
     let mut compiler = Compiler { graph, request, device, entries: HashMap::new(), network };
     for value in &graph.inputs {

@@ -181,15 +181,38 @@ fn unary(graph: &Graph, node: &Node) -> Option<Unary> {
             },
         ),
         "Identity" => plain(|x, _| Ok(x.clone()), |x, _, _| x.ones_like()),
-        "Gelu" if node.is::<ops::Gelu>().is_some_and(|gelu| !gelu.tanh) => plain(
+        "Gelu" => gelu(node.is::<ops::Gelu>()?.tanh),
+        _ => None,
+    }
+}
+
+/// 2 · √(2 / π), of what approximates Φ.
+const OUTER: f64 = SQRT_2 * FRAC_2_SQRT_PI;
+const CUBIC: f64 = 0.044_715;
+
+/// x · Φ(x), with the distribution function Φ of the normal distribution or its approximation by tanh.
+fn gelu(tanh: bool) -> Option<Unary> {
+    fn near(x: &Tensor) -> Result<Tensor> {
+        sigmoid(&((x + ((x.sqr()? * x)? * CUBIC)?)? * OUTER)?)
+    }
+    let (value, slope): (Value, Slope) = match tanh {
+        true => (
+            |x, _| x * near(x)?,
+            |x, _, _| {
+                let part = near(x)?;
+                let density = ((&part * (1.0 - &part)?)? * x.sqr()?.affine(3.0 * CUBIC * OUTER, OUTER)?)?;
+                part + (x * density)?
+            },
+        ),
+        false => (
             |x, _| x * normal(x)?,
             |x, _, _| {
                 let density = (x.sqr()? * -0.5)?.exp()?.affine(FRAC_2_SQRT_PI / (2.0 * SQRT_2), 0.0)?;
                 normal(x)? + (x * density)?
             },
         ),
-        _ => None,
-    }
+    };
+    Some(Unary { constants: [0.0; 2], value, slope })
 }
 
 /// ln(1 + exp(x)), for large x too.

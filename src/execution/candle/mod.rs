@@ -143,6 +143,8 @@ pub struct Network {
     /// Behind which step a value is read for the last time.
     last_read: HashMap<ValueId, usize>,
     on_host: Vec<String>,
+    /// Whether a parameter that shared steps read has changed since they ran.
+    is_stale: bool,
 }
 
 /// What a pass forward leaves: the values that are asked for, and those that the pass backward reads.

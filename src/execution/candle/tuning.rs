@@ -54,6 +54,7 @@ impl Network {
             tuned.step(gradient, factor * *rate).map_err(tensor_error)?;
             self.shared.insert(*value, tuned.value().map_err(tensor_error)?);
         }
+        self.is_stale = true;
         self.refresh()
     }
 
@@ -63,9 +64,10 @@ impl Network {
     /// If the device fails.
     pub fn follow(&mut self, other: &Network) -> Result<()> {
         for value in self.parameters.keys().copied().collect::<Vec<_>>() {
-            let tensor = other.parameter(value)?.to_device(&self.device).map_err(tensor_error)?;
+            let tensor = other.parameter(value)?.to_device(self.parameter(value)?.device()).map_err(tensor_error)?;
             self.shared.insert(value, tensor);
         }
+        self.is_stale = true;
         self.refresh()
     }
 
@@ -113,6 +115,7 @@ impl Tunable for Network {
             None => Tensor::from_slice(elements, dims, &device),
         };
         self.shared.insert(value, tensor.map_err(tensor_error)?);
+        self.is_stale |= self.shared_steps.iter().any(|placed| placed.inputs.contains(&Some(value)));
         Ok(())
     }
 
@@ -121,6 +124,6 @@ impl Tunable for Network {
     }
 
     fn refresh(&mut self) -> Result<()> {
-        self.share(true)
+        if std::mem::take(&mut self.is_stale) { self.share(true) } else { Ok(()) }
     }
 }

@@ -18,6 +18,9 @@ impl ChannelSums {
     }
 
     pub fn clear(&mut self) {
+        if self.count == 0.0 {
+            return;
+        }
         self.count = 0.0;
         self.sum.fill(0.0);
         self.sum_of_squares.fill(0.0);
@@ -42,6 +45,9 @@ impl ChannelSums {
     }
 
     pub fn add(&mut self, other: &ChannelSums) {
+        if other.count == 0.0 {
+            return;
+        }
         self.count += other.count;
         for (a, b) in self.sum.iter_mut().zip(&other.sum) {
             *a += b;
