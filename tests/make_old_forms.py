@@ -168,6 +168,9 @@ def selections():
         case(f"scatternd_{reduction}", "ScatterND", (16 if reduction in ("add", "mul") else 18,), [x, indices, flow(2, 4)], reduction=reduction)
     case("onehot", "OneHot", (9, 11), [[np.array([[0, 3], [2, -1]], np.int64)], ints(4), [np.array([0.5, 2], np.float32)]], axis=1)
     case("eyelike", "EyeLike", (9,), [flow(3, 4)], k=1)
+    case("reversesequence", "ReverseSequence", (10,), [flow(4, 3, 2), ints(2, 4, 1)])
+    case("reversesequence_batch", "ReverseSequence", (10,), [flow(2, 5, 3), ints(5, 3)], batch_axis=0, time_axis=1)
+    case("col2im", "Col2Im", (18,), [flow(2, 12, 4), ints(5, 5), ints(2, 3)], pads=[0, 1, 1, 0], strides=[2, 2], dilations=[2, 1])
     for upper in (0, 1):
         case(f"trilu_{upper}", "Trilu", (14,), [flow(2, 4, 5), ints(1)], upper=upper)
 

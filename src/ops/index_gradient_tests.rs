@@ -49,6 +49,18 @@ fn gathers() {
 }
 
 #[test]
+fn blocks_and_sequences() {
+    let attributes = || none().ints("pads", &[1, 0, 0, 1]).ints("strides", &[2, 1]).ints("dilations", &[1, 2]);
+    let shape = |sizes: &[f32]| fixed(integers(&[2], sizes));
+    check("Col2Im", 18, attributes(), vec![Input::distinct(&[1, 12, 8], 1), shape(&[5.0, 5.0]), shape(&[3.0, 2.0])]);
+    for axis in [0, 1] {
+        let lengths = if axis == 0 { integers(&[3], &[1.0, 4.0, 2.0]) } else { integers(&[4], &[3.0, 1.0, 0.0, 2.0]) };
+        let attributes = || none().int("batch_axis", axis).int("time_axis", 1 - axis);
+        both(lengths, |lengths| check("ReverseSequence", 10, attributes(), vec![Input::distinct(&[3, 4, 2], 1), lengths]));
+    }
+}
+
+#[test]
 fn scatters() {
     let x = || Input::distinct(&[3, 4], 1);
     for reduction in ["none", "add", "mul", "max", "min"] {

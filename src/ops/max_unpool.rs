@@ -54,11 +54,11 @@ impl Operator for MaxUnpool {
                 Some(sizes) => super::rearrange::sizes(&sizes)?.into_iter().map(Dim::Known).collect(),
                 None => vec![Dim::Unknown; x.rank()],
             };
-            return if shape.len() == x.rank() {
-                Ok(vec![Fact::new(x.data_type, shape)])
-            } else {
-                Err("its shape does not fit".to_string())
-            };
+            let differs = |(own, wanted): (&Dim, &Dim)| own.known().zip(wanted.known()).is_some_and(|(own, wanted)| own != wanted);
+            if shape.len() != x.rank() || x.shape.iter().zip(&shape).take(2).any(differs) {
+                return Err("its shape does not fit the images and channels of its input".to_string());
+            }
+            return Ok(vec![Fact::new(x.data_type, shape)]);
         }
         let mut shape = x.shape.clone();
         for (axis, dim) in shape[2..].iter_mut().enumerate() {

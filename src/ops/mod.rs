@@ -13,6 +13,7 @@ mod binary;
 mod broadcast;
 mod celu;
 mod clip;
+mod col2im;
 mod comparison;
 mod concat;
 mod conv;
@@ -95,8 +96,10 @@ mod reduction;
 mod reduction_tests;
 mod relu;
 mod reordered;
+mod resampling;
 mod reshape;
 mod resize;
+mod reverse_sequence;
 mod roi_align;
 mod rounding;
 #[cfg(test)]
@@ -236,6 +239,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Ceil", 1, |form| unary::plain(form, rounding::Ceil)),
     ("Celu", 1, celu::parse),
     ("Clip", 3, clip::parse),
+    ("Col2Im", 3, col2im::parse),
     ("Concat", ANY, Concat::parse),
     ("ConstantOfShape", 1, ConstantOfShape::parse),
     ("Conv", 3, conv::parse),
@@ -319,6 +323,7 @@ const OPERATORS: &[(&str, usize, Parse)] = &[
     ("Relu", 1, relu::parse),
     ("Reshape", 2, Reshape::parse),
     ("Resize", 4, Resize::parse),
+    ("ReverseSequence", 2, reverse_sequence::parse),
     ("RoiAlign", 3, roi_align::parse),
     ("Round", 1, |form| unary::plain(form, rounding::Round)),
     ("Scatter", 3, scatter::ScatterElements::parse),

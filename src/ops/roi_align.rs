@@ -15,7 +15,7 @@ pub struct RoiAlign {
     pub size: [usize; 2],
     /// The largest of the values in a cell, not their mean.
     pub largest: bool,
-    /// Values in a cell along each dimension; 0: as many as it covers elements.
+    /// Values in a cell along each dimension; 0: as many as it covers elements, but no more than 256.
     pub sampling_ratio: usize,
     pub spatial_scale: f32,
     /// half_pixel or output_half_pixel; `None` in operator sets 13 to 15, which knew the latter alone. Graphs of older sets are raised.

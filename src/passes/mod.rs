@@ -3,6 +3,7 @@
 mod absorb_bias;
 mod batch_norm_statistics;
 mod bind_shapes;
+mod carry_through;
 mod eliminate_identities;
 mod equalize_layers;
 mod flatten_softmax;
@@ -28,6 +29,7 @@ use crate::graph::{Graph, check};
 pub use absorb_bias::{absorb_bias, add_to_bias, can_absorb_bias, outputs_of, weighted_sums};
 pub use batch_norm_statistics::{BatchNormSite, batch_norm_statistics};
 pub use bind_shapes::{assumed_shapes, bind_shapes, sample_shape, single_sample};
+pub use carry_through::carry_through;
 pub use eliminate_identities::eliminate_identities;
 pub use equalize_layers::{Seam, channel_of, find_seams, scale_seam};
 pub use flatten_softmax::flatten_softmax;

@@ -1,5 +1,6 @@
 //! The story of float16: load → simplify → synthesize → prepare → round → convert.
 
+use super::prepared::simplify_and_say;
 use super::provenance::describe;
 use super::samples::{assess_or_note, check_runs, hold_out, samples};
 use super::{Budget, Config, Quantized};
@@ -7,7 +8,7 @@ use crate::calibration::{CalibrationSet, magnitudes};
 use crate::emit::{round_to_float16, to_float16};
 use crate::error::Result;
 use crate::onnx::Model;
-use crate::passes::{prepare, simplify, single_sample};
+use crate::passes::{prepare, single_sample};
 use crate::progress::Progress;
 use crate::synthesis::input::Input;
 use crate::synthesis::{ASSUMED, DEAD_LEAVES, GAUSSIAN};
@@ -30,7 +31,7 @@ pub fn convert_to_float16(
     progress: &dyn Progress,
 ) -> Result<Quantized> {
     let mut graph = model.graph.clone();
-    simplify(&mut graph)?;
+    simplify_and_say(&mut graph, progress)?;
     let budget = Budget { images: FLOAT16_IMAGES, ..Budget::of(&single_sample(&graph)?) };
     let (set, inputs) = samples(&graph, given, &budget, model, config, progress)?;
     check_runs(&graph, &set, config)?;

@@ -7,7 +7,7 @@ use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equaliz
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::passes::{prepare, simplify, single_sample, upgrade_opset};
+use crate::passes::{carry_through, prepare, simplify, single_sample, upgrade_opset};
 use crate::progress::Progress;
 use crate::quantization::Width;
 use crate::synthesis::Assessment;
@@ -36,7 +36,7 @@ impl Prepared {
     /// If the model is not sound, or something in it cannot be computed that must be.
     pub fn new(model: &Model, given: Option<CalibrationSet>, config: &Config, progress: &dyn Progress) -> Result<Self> {
         let mut teacher = model.graph.clone();
-        simplify(&mut teacher)?;
+        simplify_and_say(&mut teacher, progress)?;
         config.target.check(&teacher, &config.widths, &config.precision())?;
         if config.autotune {
             autotune::check(&config.target)?;
@@ -67,6 +67,19 @@ impl Prepared {
         }
         Ok(Prepared { teacher, samples, set, held_out, unseen, inputs, assessment, budget, moments })
     }
+}
+
+/// Simplifies `graph`, and names the nodes that are carried through because the data decides the size of their results.
+pub(super) fn simplify_and_say(graph: &mut Graph, progress: &dyn Progress) -> Result<()> {
+    simplify(graph)?;
+    let carried = carry_through(graph)?;
+    if !carried.is_empty() {
+        progress.warn(&format!(
+            "carried through, in float and never run, since the data decides the size of what they make: {}",
+            carried.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a weight or an activation may become 4 bits wide.

@@ -266,8 +266,7 @@ impl Rank {
                 self.loss += f64::from(loss.to_scalar::<f32>()?);
                 gradient = (gradient + own)?;
             }
-            // Where sums overflow there is no direction to go; the pixel stays as it is.
-            (&gradient * 0.0)?.eq(0.0)?.where_cond(&gradient, &gradient.zeros_like()?)
+            Ok(gradient)
         };
         let gradients = (0..self.images.len()).map(&mut finish).collect::<candle_core::Result<_>>();
         self.gradients = gradients.map_err(tensor_error)?;

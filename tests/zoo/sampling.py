@@ -73,6 +73,19 @@ def query_detector():
     return n
 
 
+def counted_classes():
+    """As many classes as have any score worth the name, in the order of their scores."""
+    n = Network("counted_classes", [1, 3, 16, 16], opset=13, ir=7)
+    x = n.block(n.block("input", 3, 16, stride=2), 16, 16)
+    scores = n.linear(n.node("Flatten", n.node("GlobalAveragePool", x)), 16, 12)
+    kept = n.node("Cast", n.node("Greater", scores, n.tensor(-1000.0, "least")), to=TensorProto.INT64)
+    kept = n.node("Reshape", n.node("ReduceSum", kept, n.integers(0, 1), keepdims=0), n.integers(1))
+    best, places = n.node("TopK", scores, kept, outputs=2, axis=1)
+    n.output(n.node("Softmax", best, axis=1), [1, "kept"])
+    n.output(scores, [1, 12])
+    return n
+
+
 def regions():
     """A second stage on fixed regions, in the form of operator set 13."""
     n = Network("regions", [1, 3, 24, 24], opset=13, ir=7)
@@ -96,4 +109,4 @@ def deformable():
     return n
 
 
-MAKERS = [segnet, spatial_transformer, flow_warp, crnn, query_detector, regions, deformable]
+MAKERS = [segnet, spatial_transformer, flow_warp, crnn, query_detector, counted_classes, regions, deformable]
