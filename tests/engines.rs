@@ -13,7 +13,7 @@ use zeroq::execution::Config;
 use zeroq::graph::{Graph, known_shape};
 use zeroq::onnx::{Limits, Model, load, to_bytes};
 use zeroq::ops::Foreign;
-use zeroq::passes::{prepare, simplify, single_sample, upgrade_opset};
+use zeroq::passes::{carry_through, prepare, simplify, single_sample, upgrade_opset};
 use zeroq::random::Random;
 use zeroq::tensor::DataType;
 
@@ -119,9 +119,11 @@ fn our_networks_compute_the_same_in_three_engines() {
 fn the_zoo_computes_the_same_in_onnx_runtime_and_here() {
     let folder = TempDir::new().unwrap();
     assert!(Command::new(python()).arg(script("make_zoo.py")).arg(folder.path()).status().unwrap().success());
-    // ONNX Runtime alone knows all operators, trains where a file says so, and rounds to float16 on the way.
+    // ONNX Runtime alone knows all operators and sizes, trains where a file says so, and rounds to float16 on the way.
     let computable = |path: &PathBuf| {
-        let graph = load(path, &Limits::default()).unwrap().graph;
+        let mut graph = load(path, &Limits::default()).unwrap().graph;
+        simplify(&mut graph).unwrap();
+        carry_through(&mut graph).unwrap();
         let known = graph.nodes().all(|(_, node)| node.is::<Foreign>().is_none());
         known && !path.ends_with("training_mode.onnx") && graph.inputs.iter().all(|id| graph.value(*id).data_type == Some(DataType::F32))
     };

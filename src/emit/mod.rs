@@ -1,5 +1,6 @@
 //! Writing a plan into the graph.
 
+mod captures;
 mod float16;
 mod float16_rounding;
 mod four_bits;

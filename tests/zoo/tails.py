@@ -63,6 +63,22 @@ def if_tail():
     return n
 
 
+def if_squeeze():
+    """What torch.squeeze of an open size becomes: an If whose branches read a feature map."""
+    n = Network("if_squeeze", ["batch", 3, 16, 16])
+    x = n.block(n.block("input", 3, 16, stride=2), 16, 16)
+    pooled = n.node("Relu", n.conv(n.node("GlobalAveragePool", x), 16, 10, kernel=1, bias=True))
+    condition = n.node("Greater", n.node("ReduceMax", x, keepdims=0), n.tensor(0.0, "threshold"))
+
+    def branch(name, operator, *inputs):
+        result = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        return helper.make_graph([helper.make_node(operator, [pooled, *inputs], [name])], name, [], [result])
+
+    branches = {"then_branch": branch("squeezed", "Squeeze", n.integers(2, 3)), "else_branch": branch("kept", "Identity")}
+    n.output(n.node("Reshape", n.node("If", condition, **branches), n.integers(-1, 10)), ["N", 10])
+    return n
+
+
 def loop_tail():
     """A Loop that halves the scores three times, with a constant and a value from outside."""
     n = Network("loop_tail", ["batch", 3, 16, 16], opset=13, ir=7)
@@ -189,6 +205,7 @@ MAKERS = [
     matmul_head,
     detector,
     if_tail,
+    if_squeeze,
     loop_tail,
     paddle_loop,
     embedding,
