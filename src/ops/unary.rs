@@ -20,6 +20,32 @@ pub trait Function: Elementwise<1> + Any + Copy + Debug {
     }
 }
 
+/// `Name, |x| value, |x, y| slope`: a [`Function`] without attributes, whose slope follows from its operand and its value.
+macro_rules! function {
+    ($(#[$doc:meta])* $name:ident, |$x:ident| $value:expr, |$operand:pat_param, $y:pat_param| $slope:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $name;
+
+        impl Elementwise<1> for $name {
+            #[inline(always)]
+            fn value(&self, [$x]: [f32; 1]) -> f32 {
+                $value
+            }
+
+            #[inline(always)]
+            fn slope(&self, _operand: usize, [$operand]: [f32; 1], $y: f32) -> f32 {
+                $slope
+            }
+        }
+
+        impl Function for $name {
+            const NAME: &str = stringify!($name);
+        }
+    };
+}
+pub(super) use function;
+
 impl<F: Function> Operator for F {
     fn name(&self) -> &str {
         F::NAME
