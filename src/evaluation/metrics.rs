@@ -64,14 +64,16 @@ pub fn top1(output: &ArrayD<f32>, labels: &[u32]) -> Option<f64> {
     Some(100.0 * right as f64 / samples as f64)
 }
 
+/// Percent of the samples whose greatest element is at the same place; `None` for outputs that are no scores of classes, one number
+/// for each.
 fn agreement(reference: &ArrayD<f32>, candidate: &ArrayD<f32>) -> Option<f64> {
-    let samples = reference.len_of(Axis(0));
-    if reference.len() / samples < 2 {
+    let (samples, sizes) = reference.shape().split_first()?;
+    if sizes.iter().filter(|size| **size > 1).count() != 1 {
         return None;
     }
     let pairs = reference.axis_iter(Axis(0)).zip(candidate.axis_iter(Axis(0)));
     let same = pairs.filter(|(r, c)| matches!((argmax(r.iter()), argmax(c.iter())), (Some(r), Some(c)) if r == c)).count();
-    Some(100.0 * same as f64 / samples as f64)
+    Some(100.0 * same as f64 / *samples as f64)
 }
 
 /// Place of the greatest element, the first of equals; `None` if one is no number.

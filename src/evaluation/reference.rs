@@ -49,8 +49,7 @@ impl<'a> Reference<'a> {
         Ok(noises.sum::<f64>() / comparison.outputs.len().max(1) as f64)
     }
 
-    /// Holds `graph`, a copy of the teacher with QDQ pairs, against it. Agreement is told of outputs with one score for each
-    /// class, on enough samples.
+    /// Holds `graph`, a copy of the teacher with QDQ pairs, against it. Agreement is told of enough samples.
     ///
     /// # Errors
     /// If `graph` cannot be computed.
@@ -64,8 +63,7 @@ impl<'a> Reference<'a> {
         let mut outputs = Vec::new();
         for ((value, expected), actual) in self.values.iter().zip(&self.outputs).zip(&found) {
             let mut output = compare_output(&self.teacher.value(*value).name, expected, actual)?;
-            let classes = output.shape.iter().filter(|size| **size > 1).count() == 1;
-            output.agreement_percent = output.agreement_percent.filter(|_| classes && self.set.len() >= ENOUGH);
+            output.agreement_percent = output.agreement_percent.filter(|_| self.set.len() >= ENOUGH);
             outputs.push(output);
         }
         let engine = concat!("zeroq ", env!("CARGO_PKG_VERSION")).to_string();
