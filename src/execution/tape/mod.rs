@@ -28,7 +28,7 @@ pub use compile::needed_nodes;
 pub(super) use fusion::{Fusion, NormChain};
 use memory::{FEW, Taken, Workspace, few_or_many, put_back, take, with_inputs};
 pub use memory::{Lane, Lanes};
-#[cfg(feature = "candle")]
+#[cfg(any(test, feature = "candle"))]
 pub(crate) use moves::Move;
 pub use order::in_memory_order;
 pub use statistics::ChannelSums;
