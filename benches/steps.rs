@@ -72,7 +72,7 @@ fn synthesis_steps(graph: &Graph, images: usize, steps: usize, device: Device) -
         steps: steps + 1,
         sufficient: None,
         seed: 0,
-        input_range: InputRange::Given(PixelRange::imagenet()),
+        input_range: InputRange::given(PixelRange::imagenet()),
         method: Method::default(),
         execution: execution::Config { device, ..Default::default() },
     };
@@ -89,15 +89,15 @@ fn distillation_steps(graph: &Graph, images: usize, steps: usize, device: Device
     let set = sketch::noise(&teacher, images + 2);
     let clock = Clock::new("distill");
     let observer = observers::find("min-max").unwrap();
-    let ranges = calibrate(&teacher, &plan, &set.slice(0..2), observer.as_ref(), None, &config, &clock).unwrap();
+    let ranges = calibrate(&teacher, &plan, &set.slice(0..2), observer.as_ref(), &config, &clock).unwrap();
     let mut student_graph = teacher.clone();
     let student = insert(&mut student_graph, &plan, &ranges).unwrap();
     let shapes = single_sample(&teacher).unwrap();
-    let inputs = shapes.inputs.iter().zip(&set.inputs).map(|(value, samples)| Input {
-        name: shapes.value(*value).name.clone(),
-        shape: samples.shape.clone(),
-        range: PixelRange::imagenet(),
-    });
+    let inputs = shapes
+        .inputs
+        .iter()
+        .zip(&set.inputs)
+        .map(|(value, samples)| Input::new(&shapes.value(*value).name, samples.shape.clone(), PixelRange::imagenet()));
     let inputs: Vec<Input> = inputs.collect();
     let config = distillation::Config {
         steps: Steps::Exactly(steps + 1),

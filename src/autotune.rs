@@ -160,7 +160,7 @@ impl Bench<'_> {
         let plan = cut.plan(&mut graph, self.target, self.exclude)?;
         let observer = observers::find("min-max").ok_or_else(|| Error::Internal("an observer is missing".to_string()))?;
         let samples = self.samples.slice(0..self.samples.len().min(SAMPLES));
-        let ranges = calibrate(&graph, &plan, &samples, observer.as_ref(), None, &self.execution, &Silent)?;
+        let ranges = calibrate(&graph, &plan, &samples, observer.as_ref(), &self.execution, &Silent)?;
         let student = insert(&mut graph, &plan, &ranges)?;
         seal(&mut graph, &plan, &student)?;
         Ok(Candidate { name, cut, bytes: to_bytes(&self.model.with_graph(graph))? })

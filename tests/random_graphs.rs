@@ -334,7 +334,7 @@ fn quantized_networks_are_the_same_to_both_engines_and_near_to_the_original() {
         let set = noise(&teacher, 8);
         let plan = plan(&teacher, &target, &[]).unwrap();
         let observer = observers::find("min-max").unwrap();
-        let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), None, &Config::default(), &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &set, observer.as_ref(), &Config::default(), &Silent).unwrap();
         let mut student = teacher.clone();
         let tuned = insert(&mut student, &plan, &ranges).unwrap();
         seal(&mut student, &plan, &tuned).unwrap();

@@ -1,5 +1,7 @@
 //! Ranges of the planned values over a set.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::histogram::Histogram;
@@ -43,8 +45,7 @@ impl RangeSource {
     }
 }
 
-/// Observes the groups of `plan` on `set`. `input_range` is the valid range of graph inputs, which holds whatever the samples
-/// show.
+/// Observes the groups of `plan` on `set`.
 ///
 /// # Errors
 /// If a planned value cannot be computed, or is not finite.
@@ -53,13 +54,12 @@ pub fn calibrate(
     plan: &QuantPlan,
     set: &CalibrationSet,
     observer: &dyn Observer,
-    input_range: Option<(f32, f32)>,
     config: &execution::Config,
     progress: &dyn Progress,
 ) -> Result<Ranges> {
     let values: Vec<ValueId> = plan.groups.iter().map(|group| group.value).collect();
     let histograms = histograms(graph, &values, set, config, progress)?;
-    Ok(choose_ranges(graph, plan, &histograms, observer, input_range))
+    Ok(choose_ranges(plan, &histograms, observer, &HashMap::new()))
 }
 
 /// What `values` hold on `set`; memory does not grow with the number of samples.
@@ -96,18 +96,12 @@ pub fn histograms(
     Ok(histograms)
 }
 
-/// The ranges of the groups of `plan`, of which `histograms` tell, as `observer` has it.
-pub fn choose_ranges(
-    graph: &Graph,
-    plan: &QuantPlan,
-    histograms: &[Histogram],
-    observer: &dyn Observer,
-    input_range: Option<(f32, f32)>,
-) -> Ranges {
+/// The ranges of the groups of `plan`, of which `histograms` tell, as `observer` has it; graph inputs have those of `valid`.
+pub fn choose_ranges(plan: &QuantPlan, histograms: &[Histogram], observer: &dyn Observer, valid: &HashMap<ValueId, (f32, f32)>) -> Ranges {
     let params = plan.groups.par_iter().zip(histograms).map(|(group, histogram)| {
         let levels = group.data_type.integer_range().map_or(255.0, |(low, high)| high - low);
         let (mut low, mut high) = observer.range(histogram, levels, group.negative_weight);
-        if let (true, Some((least, most))) = (graph.is_input(group.value), input_range) {
+        if let Some(&(least, most)) = valid.get(&group.value) {
             // So few levels are better spent on what is common.
             let few = levels < 100.0;
             (low, high) = if few { (low.max(least), high.min(most)) } else { (least, most) };

@@ -107,10 +107,14 @@ pub struct ImageArguments {
     /// of this file
     #[arg(long, value_name = "FILE")]
     pub stats_from: Option<PathBuf>,
-    /// Values that pixels 0..255 become: auto, unit (0,1), signed (-1,1), byte (0,255), imagenet, or LO,HI for all channels
-    /// or for each, as in --input-range=-124,27 [default: auto]
-    #[arg(long, value_name = "RANGE", allow_hyphen_values = true, value_parser = InputRange::from_str)]
-    pub input_range: Option<InputRange>,
+    /// Values that pixels 0..255 become: auto, unit (0,1), signed (-1,1), byte (0,255), imagenet, caffe, or LO,HI for all channels
+    /// or for each, as in --input-range=-124,27; of one input with its name in front, as in --input-range depth=0,10; may be
+    /// repeated [default: auto]
+    #[arg(long, value_name = "[NAME=]RANGE", allow_hyphen_values = true, value_parser = InputRange::from_str)]
+    pub input_range: Vec<InputRange>,
+    /// Refuse an input whose range would have to be guessed: neither said nor told by the statistics beyond doubt
+    #[arg(hide_short_help = true, long)]
+    pub require_range: bool,
     /// Means of the channels that pixels 0..1 are freed of, as in --mean 0.485,0.456,0.406; with --std another way to say
     /// --input-range
     #[arg(hide_short_help = true, long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true, requires = "std", conflicts_with = "input_range", value_parser = channel_number)]
@@ -165,9 +169,15 @@ impl ImageArguments {
         if !self.mean.is_empty() {
             let range =
                 PixelRange::normalized(&self.mean, &self.std).map_err(|reason| Error::Usage(format!("--mean and --std: {reason}")))?;
-            self.input_range = Some(InputRange::Given(range));
+            self.input_range = vec![InputRange::given(range)];
         }
         Ok(self)
+    }
+
+    /// What is said of the ranges of the inputs, the last first.
+    pub fn ranges(&self) -> InputRange {
+        let said = self.input_range.iter().cloned().fold(InputRange::default(), InputRange::and);
+        said.requiring(self.require_range)
     }
 
     /// What is not said here is as `recipe` says.
@@ -176,7 +186,8 @@ impl ImageArguments {
         ImageArguments {
             recipe: self.recipe.clone(),
             stats_from: self.stats_from.clone(),
-            input_range: self.input_range.clone().or_else(|| recipe.input_range.clone()),
+            input_range: [&recipe.input_range[..], &self.input_range].concat(),
+            require_range: self.require_range || recipe.require_range,
             mean: Vec::new(),
             std: Vec::new(),
             shapes: shapes.clone(),

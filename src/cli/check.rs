@@ -30,6 +30,9 @@ pub struct CheckArguments {
     /// Do not check the result
     #[arg(long)]
     pub no_check: bool,
+    /// End with 1 where the check fails, or where it rests on a guess: the result is written all the same
+    #[arg(long)]
+    pub strict: bool,
 }
 
 impl CheckArguments {
@@ -57,8 +60,12 @@ pub fn describe_check(check: &Check) -> String {
     let comparison = &check.comparison;
     let agreement = comparison.least_agreement().map(|percent| format!("agreement {percent:.1} %, ")).unwrap_or_default();
     let sqnr = comparison.least_sqnr().unwrap_or_default();
-    let verdict = if check.passed { "passed" } else { "FAILED" };
-    let mut text = format!("self-check {verdict}: {agreement}SQNR {sqnr:.1} dB on {}\n", plural(comparison.samples, "unseen sample"));
+    let verdict = if check.passed { escape_name(&check.verdict) } else { "FAILED".into() };
+    let mut text = format!("self-check {verdict}: {agreement}SQNR {sqnr:.1} dB on {}", plural(comparison.samples, "unseen sample"));
+    for witness in &check.witnesses {
+        text += &format!(", {:.1} dB {}", witness.comparison.least_sqnr().unwrap_or_default(), escape_name(&witness.source));
+    }
+    text += "\n";
     for missed in &check.missed {
         text += &format!("  {}\n", escape_name(missed));
     }

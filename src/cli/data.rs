@@ -29,9 +29,10 @@ pub fn expected_inputs(
     let mut graph = model.graph.clone();
     simplify(&mut graph)?;
     let found = match range {
-        InputRange::Auto if path.is_dir() && !path.join(SET_FILE).exists() => search_bounds(&graph, execution, progress)?,
-        InputRange::Auto => vec![None; graph.inputs.len()],
-        InputRange::Given(range) => vec![Some(range.channels.clone()); graph.inputs.len()],
+        range if path.is_dir() && !path.join(SET_FILE).exists() && !says_all(range, &graph) => {
+            search_bounds(&graph, range, execution, progress)?
+        }
+        range => graph.inputs.iter().map(|id| Some(range.of(&graph.value(*id).name)?.channels.clone())).collect(),
     };
     let graph = single_sample(&graph)?;
     let expect = |(id, bounds): (&ValueId, Option<Bounds>)| {
@@ -42,15 +43,19 @@ pub fn expected_inputs(
     Ok(graph.inputs.iter().zip(found).map(expect).collect())
 }
 
+fn says_all(range: &InputRange, graph: &Graph) -> bool {
+    graph.inputs.iter().all(|id| range.of(&graph.value(*id).name).is_some())
+}
+
 /// What pixels 0 and 255 are to the model, from its first BatchNormalization.
-fn search_bounds(graph: &Graph, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
+fn search_bounds(graph: &Graph, range: &InputRange, execution: Config, progress: &dyn Progress) -> Result<Vec<Option<Bounds>>> {
     let config = synthesis::Config {
         samples: 2,
         batch: 2,
         steps: 0,
         sufficient: None,
         seed: 0,
-        input_range: InputRange::Auto,
+        input_range: range.clone(),
         method: Method { assumption: Assumption::None, ..Method::default() },
         execution,
     };

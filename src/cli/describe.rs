@@ -4,7 +4,7 @@ use super::check::describe_check;
 use super::mixed::describe_mixed;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
-use crate::evaluation::{Comparison, LeftOut, QuantizeReport};
+use crate::evaluation::{Comparison, InputReport, LeftOut, QuantizeReport};
 use crate::progress::abridged;
 
 /// All that there is to say of a quantization.
@@ -13,6 +13,7 @@ pub fn describe_report(report: &QuantizeReport) -> String {
     let percent = 100.0 * after as f64 / before.max(1) as f64;
     let mut text = format!("{}: {} ({percent:.0} % of {})\n", escape_name(&report.output.path), bytes(after), bytes(before));
     let kernels = &report.kernels;
+    report.inputs.iter().filter(|input| input.doubt.is_some()).for_each(|input| text += &describe_input(input));
     if kernels.integer + kernels.float > 0 {
         text += &format!("kernels: {} integer, {} float\n", kernels.integer, kernels.float);
     }
@@ -35,6 +36,13 @@ pub fn describe_report(report: &QuantizeReport) -> String {
     }
     let memory = report.cost.peak_memory_bytes.map(|peak| format!(", {} of memory at most", bytes(peak))).unwrap_or_default();
     text + &format!("took {:.1} s on {} threads ({}){memory}\n", report.cost.seconds, report.cost.threads, report.cost.isa)
+}
+
+/// An input whose range was guessed.
+fn describe_input(input: &InputReport) -> String {
+    let InputReport { name, range, low, high, runner_up, .. } = input;
+    let next = runner_up.as_ref().map_or(String::new(), |next| format!("; next {}", escape_name(next)));
+    format!("input `{}`: {} ({low:.3} to {high:.3}), GUESSED{next}\n", escape_name(name), escape_name(range))
 }
 
 /// One line for the engine and one for each output.

@@ -244,6 +244,7 @@ impl QuantizeArguments {
     fn request(&self, context: &Context) -> Result<QuantizeRequest> {
         self.check()?;
         let (images, recipe) = recipe::complete(&self.images)?;
+        let input_range = images.ranges();
         Ok(QuantizeRequest {
             method: images.method.method(recipe)?,
             model: self.model.clone(),
@@ -255,7 +256,7 @@ impl QuantizeArguments {
             autotune: self.autotune,
             calibration: self.calibration.clone(),
             stats_from: images.stats_from,
-            input_range: images.input_range.unwrap_or_default(),
+            input_range,
             framing: self.pictures.framing(),
             shapes: images.shapes,
             images: images.images,
@@ -329,6 +330,11 @@ impl QuantizeArguments {
     }
 }
 
+/// Whether the self-check failed, or a range was guessed.
+fn is_doubtful(report: &QuantizeReport) -> bool {
+    report.check.as_ref().is_some_and(|check| !check.passed) || report.inputs.iter().any(|input| !input.certainty.is_sure())
+}
+
 pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> {
     work::check_model(&arguments.model)?;
     let request = arguments.request(context)?;
@@ -348,5 +354,5 @@ pub fn run(arguments: &QuantizeArguments, context: &Context) -> Result<Outcome> 
     } else {
         print(&describe_report(&report))?
     }
-    Ok(Outcome::Done)
+    Ok(if arguments.check.strict && is_doubtful(&report) { Outcome::ThresholdMissed } else { Outcome::Done })
 }

@@ -70,6 +70,7 @@ impl SensitivityArguments {
         self.images.refuse_beside("--calibration", self.calibration.as_deref())?;
         self.pictures.refuse_without("--calibration", self.calibration.as_deref())?;
         let (images, recipe) = recipe::complete(&self.images)?;
+        let input_range = images.ranges();
         Ok(QuantizeRequest {
             method: images.method.method(recipe)?,
             model: self.model.clone(),
@@ -82,7 +83,7 @@ impl SensitivityArguments {
             stats_from: images.stats_from.clone(),
             corrections: Corrections { absorb_bias: false, rounding: Rounding::Nearest, bias: BiasCorrection::None },
             calibration: self.calibration.clone(),
-            input_range: images.input_range.unwrap_or_default(),
+            input_range,
             framing: self.pictures.framing(),
             shapes: images.shapes,
             images: images.images,

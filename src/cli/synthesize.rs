@@ -67,11 +67,12 @@ impl SynthesizeRequest {
     /// If there is no such recipe.
     pub fn new(model: &std::path::Path, images: &ImageArguments, context: &Context) -> Result<Self> {
         let (images, recipe) = recipe::complete(images)?;
+        let input_range = images.ranges();
         Ok(SynthesizeRequest {
             model: model.to_path_buf(),
             stats_from: images.stats_from,
             method: images.method.method(recipe)?,
-            input_range: images.input_range.unwrap_or_default(),
+            input_range,
             shapes: images.shapes,
             images: images.images,
             steps: images.steps,

@@ -13,8 +13,8 @@ use super::synthesize::SynthesizeRequest;
 use crate::calibration::{Bounds, CalibrationSet, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{
-    self, Cost, FileReport, FloatKernel, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport, Stopwatch,
-    Subject, SynthesizeReport, dissect,
+    self, Cost, FileReport, FloatKernel, InputReport, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport,
+    Stopwatch, Subject, SynthesizeReport, dissect,
 };
 use crate::graph::Graph;
 use crate::limits::Limits;
@@ -92,6 +92,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progr
         precision: request.precision.name().into(),
         target: request.target.clone(),
         input_range: range_names(&work.inputs),
+        inputs: work.inputs.iter().map(InputReport::of).collect(),
         seed: request.seed,
         kernels: kernel_report(work.kernels),
         autotune: work.trials,
@@ -222,6 +223,7 @@ pub fn synthesize(
         folder: String::new(),
         images: synthesis.set.len(),
         input_range: range_names(&synthesis.inputs),
+        inputs: synthesis.inputs.iter().map(InputReport::of).collect(),
         seed: request.seed,
         final_loss: synthesis.loss.map(|(_, last)| last),
         assessment,

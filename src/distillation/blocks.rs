@@ -91,7 +91,7 @@ mod tests {
         let plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
         let observer = observers::find("min-max").unwrap();
         let config = execution::Config::default();
-        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 4), observer.as_ref(), None, &config, &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 4), observer.as_ref(), &config, &Silent).unwrap();
         let mut graph = teacher.clone();
         let student = insert(&mut graph, &plan, &ranges).unwrap();
         let blocks = find_blocks(&teacher, &student);

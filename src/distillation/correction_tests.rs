@@ -19,7 +19,7 @@ fn pair(mut teacher: Graph) -> (Graph, Graph, Student, Moments) {
     let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
     let plan = Assignment::uniform(&teacher, &widths).plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
     let observer = observers::find("min-max").unwrap();
-    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &execution::Config::default(), &Silent).unwrap();
+    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &execution::Config::default(), &Silent).unwrap();
     let mut graph = teacher.clone();
     let student = insert(&mut graph, &plan, &ranges).unwrap();
     (teacher, graph, student, moments)

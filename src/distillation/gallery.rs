@@ -130,7 +130,7 @@ mod tests {
             let elements = (0..8 * len).map(|_| random.normal()).collect();
             let samples = Samples::new("x", shape.clone(), elements).unwrap();
             let whole = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
-            let source = Source::new(&Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() });
+            let source = Source::new(&Input::new("x", shape.clone(), PixelRange::imagenet()));
             let mut gallery = Gallery::new(&device);
             let mut sampler = Sampler::new(random, 4, 0.5);
             for set in [whole.slice(0..6), whole.slice(3..8), whole.clone()] {

@@ -156,12 +156,23 @@ fn measured(teacher: &Graph, mut pairs: Vec<Pair>, set: &CalibrationSet, config:
     Ok(pairs)
 }
 
-/// The outputs of student and teacher that can be computed, logits where the output is a Softmax.
+/// The outputs of student and teacher that can be tuned, logits where the output is a Softmax; what flows into an output that cannot
+/// stands for it.
 pub fn ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
+    find_ends(teacher, graph, carries_gradient)
+}
+
+/// The outputs of student and teacher that can be compared, logits where the output is a Softmax; what flows into an output that cannot
+/// stands for it. Other than [`ends`], whatever lies on the way.
+pub fn comparable_ends(teacher: &Graph, graph: &Graph) -> Vec<(ValueId, ValueId)> {
+    find_ends(teacher, graph, is_comparable)
+}
+
+fn find_ends(teacher: &Graph, graph: &Graph, fits: fn(&Graph, ValueId) -> bool) -> Vec<(ValueId, ValueId)> {
     let mut ends: Vec<(ValueId, ValueId)> = Vec::new();
     for (student_output, teacher_output) in graph.outputs.iter().zip(&teacher.outputs) {
         let (from, to) = logits(graph, teacher, *student_output, *teacher_output);
-        let found = if carries_gradient(teacher, to) { vec![(from, to)] } else { before_unknown(graph, teacher, to) };
+        let found = if fits(teacher, to) { vec![(from, to)] } else { before_unknown(graph, teacher, to, fits) };
         for (from, to) in found {
             if ends.iter().all(|(known, _)| *known != from) {
                 ends.push((from, to));
@@ -182,15 +193,15 @@ fn student_input(graph: &Graph, id: NodeId, index: usize) -> Option<ValueId> {
     graph.nodes().find(|(other, _)| *other == id).and_then(|(_, node)| node.input(index))
 }
 
-/// The last values before `output` that can be computed and tuned: what flows into nodes that zeroq does not know or that choose, as
+/// The last values before `output` that fit: what flows into nodes that zeroq does not know or that choose, as
 /// ArgMax does, or past them.
-fn before_unknown(graph: &Graph, teacher: &Graph, output: ValueId) -> Vec<(ValueId, ValueId)> {
+fn before_unknown(graph: &Graph, teacher: &Graph, output: ValueId, fits: fn(&Graph, ValueId) -> bool) -> Vec<(ValueId, ValueId)> {
     let (mut found, mut open, mut seen) = (Vec::new(), vec![output], HashSet::from([output]));
     while let Some(value) = open.pop() {
         let Some((id, node)) = teacher.producer(value) else { continue };
         for (index, input) in node.inputs.iter().enumerate() {
             let Some(input) = input.filter(|input| seen.insert(*input)) else { continue };
-            if !carries_gradient(teacher, input) {
+            if !fits(teacher, input) {
                 open.push(input);
             } else if teacher.producer(input).is_some() {
                 found.extend(student_input(graph, id, index).map(|student| (student, input)));
@@ -203,12 +214,17 @@ fn before_unknown(graph: &Graph, teacher: &Graph, output: ValueId) -> Vec<(Value
 /// Operators whose result does not change with small changes of what they read.
 const FLAT: [&str; 4] = ["Ceil", "Floor", "Round", "Sign"];
 
+/// Whether `value` can be computed and is a float32 number.
+fn is_comparable(graph: &Graph, value: ValueId) -> bool {
+    graph.value(value).data_type == Some(DataType::F32) && is_computable(graph, value)
+}
+
 /// Whether `value` can be computed and is a float32 number that changes with an input of `graph`, past no operator of [`FLAT`] and
 /// by no way that leads from float32 numbers to integers and back.
 fn carries_gradient(graph: &Graph, value: ValueId) -> bool {
-    let is_single = |value: ValueId| graph.value(value).data_type == Some(DataType::F32);
+    let is_real = |value: ValueId| graph.value(value).data_type.is_some_and(DataType::is_float);
     let (mut open, mut seen) = (vec![value], HashSet::new());
-    if !is_single(value) || !is_computable(graph, value) {
+    if !is_comparable(graph, value) {
         return false;
     }
     while let Some(value) = open.pop() {
@@ -218,7 +234,7 @@ fn carries_gradient(graph: &Graph, value: ValueId) -> bool {
             }
             continue;
         };
-        let before = node.inputs.iter().flatten().copied().filter(|input| is_single(value) || !is_single(*input));
+        let before = node.inputs.iter().flatten().copied().filter(|input| is_real(value) || !is_real(*input));
         open.extend(before.filter(|input| seen.insert(*input)));
     }
     false
@@ -271,7 +287,7 @@ mod tests {
         let teacher = sketch.node("p", "GlobalAveragePool", "b", window.clone()).node("y", "Flatten", "p", window).outputs("y b");
         let plan = plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
         let (set, config) = (noise(&teacher, 4), execution::Config::default());
-        let ranges = calibrate(&teacher, &plan, &set, observers::find("min-max").unwrap().as_ref(), None, &config, &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &set, observers::find("min-max").unwrap().as_ref(), &config, &Silent).unwrap();
         let mut graph = teacher.clone();
         let student = insert(&mut graph, &plan, &ranges).unwrap();
         let pairs = |losses| find_pairs(&teacher, &graph, &student, &set, losses, &config).unwrap();

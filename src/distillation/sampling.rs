@@ -128,7 +128,7 @@ mod tests {
         let elements = (0..4 * count).map(|i| (i / 4) as f32).collect();
         let samples = Samples::new("x", shape.clone(), elements).unwrap();
         let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
-        (set, Source::new(&Input { name: "x".into(), shape, range: PixelRange::uniform("test", 0.0, 16.0) }))
+        (set, Source::new(&Input::new("x", shape, PixelRange::uniform("test", 0.0, 16.0))))
     }
 
     fn loaded(view: &View, set: &CalibrationSet, source: &Source) -> Vec<f32> {

@@ -26,7 +26,7 @@ fn narrow_pair(shrink: f32, widths: &Widths) -> (Graph, Graph, Student) {
     let plan = Assignment::uniform(&teacher, widths).plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
     let observer = observers::find("min-max").unwrap();
     let config = execution::Config::default();
-    let mut ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+    let mut ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &config, &Silent).unwrap();
     ranges.0.iter_mut().for_each(|params| params.scale[0] *= shrink);
     let mut graph = teacher.clone();
     let student = insert(&mut graph, &plan, &ranges).unwrap();
@@ -37,7 +37,7 @@ fn run(shrink: f32, rates: Rates) -> (Graph, Graph, Student, Summary) {
     let (teacher, mut graph, student) = pair(shrink);
     let set = noise(&teacher, 48);
     let range = PixelRange::uniform("noise", -4.0, 4.0);
-    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range }];
+    let inputs = [Input::new("x", set.inputs[0].shape.clone(), range)];
     let before = graph.clone();
     let config = Config { steps: Steps::Exactly(40), batch: 8, mixup: 0.5, rates, ..Config::default() };
     let summary =
@@ -94,7 +94,7 @@ fn reconstruction_chooses_levels_that_serve_the_outputs() {
     let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
     let (teacher, mut graph, student) = narrow_pair(1.0, &widths);
     let set = noise(&teacher, 64);
-    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let inputs = [Input::new("x", set.inputs[0].shape.clone(), PixelRange::uniform("noise", -4.0, 4.0))];
     let execution = execution::Config::default();
     let config = Config { steps: Steps::Exactly(60), rates: Rates { rounding: 0.1, ..Rates::USUAL }, ..Config::default() };
     let error = |graph: &Graph| {
@@ -119,7 +119,7 @@ fn what_was_interrupted_goes_on_to_the_same_student() {
     let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
     let (teacher, graph, student) = narrow_pair(1.0, &widths);
     let set = noise(&teacher, 32);
-    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let inputs = [Input::new("x", set.inputs[0].shape.clone(), PixelRange::uniform("noise", -4.0, 4.0))];
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
     for device in all_devices() {
         let execution = execution::Config { device, ..execution::Config::default() };
@@ -141,7 +141,7 @@ fn tensors_bring_students_as_near_as_the_tape() {
     let widths = Widths { weights: Width::Four, activations: Width::Eight, all_layers: true };
     let (teacher, graph, student) = narrow_pair(1.0, &widths);
     let set = noise(&teacher, 48);
-    let inputs = [Input { name: "x".into(), shape: set.inputs[0].shape.clone(), range: PixelRange::uniform("noise", -4.0, 4.0) }];
+    let inputs = [Input::new("x", set.inputs[0].shape.clone(), PixelRange::uniform("noise", -4.0, 4.0))];
     let lesson = Lesson { teacher: &teacher, student: &student, set: &set, inputs: &inputs };
     for losses in [Losses::USUAL, Losses { outputs: OutputMeasure::Divergence, layers: LayerShares::Depth }] {
         let with = |device| {

@@ -71,7 +71,7 @@ mod tests {
         let plan = plan_around(&teacher, &targets::find("ort-cpu").unwrap(), &[], &float).unwrap();
         let config = execution::Config::default();
         let set = noise(&teacher, 16);
-        let ranges = calibrate(&teacher, &plan, &set, observers::find("mse").unwrap().as_ref(), None, &config, &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &set, observers::find("mse").unwrap().as_ref(), &config, &Silent).unwrap();
         let mut graph = teacher.clone();
         let student = insert(&mut graph, &plan, &ranges).unwrap();
         let open = evaluate(&graph, &graph.outputs, &set, &config).unwrap();

@@ -33,7 +33,7 @@ fn quantized_to(target: &str, widths: &Widths) -> (Graph, Graph, Graph, QuantPla
     let (teacher, plan) = planned_for(target, widths);
     let observer = observers::find("mse").unwrap();
     let config = execution::Config::default();
-    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &config, &Silent).unwrap();
     let mut open = teacher.clone();
     let student = insert(&mut open, &plan, &ranges).unwrap();
     let mut sealed = open.clone();
@@ -105,7 +105,7 @@ fn biases_beyond_int32_stay_float_behind_sixteen_bits_and_widen_their_weights_be
         let plan = assignment.plan(&teacher, &targets::find("ort-cpu").unwrap(), &[]).unwrap();
         let observer = observers::find("mse").unwrap();
         let config = execution::Config::default();
-        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &config, &Silent).unwrap();
         let student = insert(&mut teacher, &plan, &ranges).unwrap();
         seal(&mut teacher, &plan, &student).unwrap();
         let integers = teacher.nodes().filter_map(|(_, node)| node.input(0).filter(|_| node.is::<DequantizeLinear>().is_some()));

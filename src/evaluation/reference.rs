@@ -5,7 +5,7 @@ use ndarray::ArrayD;
 use super::compare::compare_output;
 use super::report::Comparison;
 use crate::calibration::{CalibrationSet, Ranges};
-use crate::distillation::ends;
+use crate::distillation::comparable_ends;
 use crate::emit::insert;
 use crate::error::{Error, Result};
 use crate::execution::{Config, evaluate};
@@ -29,12 +29,17 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// If no output of `teacher` can be computed on `set`.
     pub fn new(teacher: &'a Graph, set: &'a CalibrationSet, execution: Config) -> Result<Self> {
-        let values: Vec<ValueId> = ends(teacher, teacher).into_iter().map(|(_, value)| value).collect();
+        let values: Vec<ValueId> = comparable_ends(teacher, teacher).into_iter().map(|(_, value)| value).collect();
         if values.is_empty() || set.is_empty() {
             return Err(Error::Data("no output of the original can be computed on the samples".into()));
         }
         let outputs = evaluate(teacher, &values, set, &execution)?;
         Ok(Reference { teacher, set, execution, values, outputs })
+    }
+
+    /// What was computed: one value of `teacher` for each output, with its elements on all samples.
+    pub fn outputs(&self) -> impl Iterator<Item = (ValueId, &ArrayD<f32>)> {
+        self.values.iter().copied().zip(&self.outputs)
     }
 
     /// What the pairs of `plan` alone do to the outputs: Σ (r − c)² / Σ r², averaged over the outputs.
@@ -54,7 +59,7 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// If `graph` cannot be computed.
     pub fn compare(&self, graph: &Graph) -> Result<Comparison> {
-        let pairs = ends(self.teacher, graph);
+        let pairs = comparable_ends(self.teacher, graph);
         let values: Vec<ValueId> = pairs.iter().map(|(value, _)| *value).collect();
         let found = evaluate(graph, &values, self.set, &self.execution)?;
         if found.len() != self.outputs.len() {

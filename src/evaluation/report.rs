@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::gate::Verdict;
+use super::input_report::InputReport;
 use super::latency::{Ratio, Trial};
 use super::layers::LayerComparison;
 use crate::calibration::Provenance;
@@ -164,6 +165,8 @@ pub struct QuantizeReport {
     pub precision: String,
     pub target: String,
     pub input_range: String,
+    /// What is held valid for each input, and how sure that is.
+    pub inputs: Vec<InputReport>,
     pub seed: u64,
     pub kernels: KernelReport,
     /// Candidates that were timed, where measurements decided.
@@ -195,6 +198,8 @@ pub struct SynthesizeReport {
     pub folder: String,
     pub images: usize,
     pub input_range: String,
+    /// What is held valid for each input, and how sure that is.
+    pub inputs: Vec<InputReport>,
     pub seed: u64,
     pub final_loss: Option<f64>,
     pub assessment: Assessment,

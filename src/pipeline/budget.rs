@@ -77,7 +77,7 @@ impl Budget {
             steps: wishes.steps.unwrap_or(self.steps),
             sufficient: wishes.steps.is_none().then(|| synthesis::Config::sufficient(batch)),
             seed: 0,
-            input_range: InputRange::Auto,
+            input_range: InputRange::default(),
             method: method.clone(),
             execution: execution::Config::default(),
         }

@@ -1,12 +1,19 @@
 //! The self-check: the student on samples of another seed, and more precision for the layers that spoil it.
 
 use super::raise::{may_float, raise};
-use super::{Checking, Config, Prepared, Trial};
+use super::witnesses::{Witness, witnesses};
+use super::{Checking, Config, Prepared, Trial, cut_off};
+use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
-use crate::evaluation::{Check, Comparison, LayerCheck, Raise, Reference, examine};
+use crate::evaluation::{Check, Comparison, CutOff, LayerCheck, Raise, Reference, WitnessCheck, examine};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::progress::{Progress, abridged};
 use crate::quantization::Assignment;
+
+/// Part of what was missed that may be left after a raise, for it to count as a gain.
+const LEAST_GAIN: f64 = 0.9;
+/// Times that layers are raised where the user does not say how many: each takes as long as the first trial.
+const ROUNDS: usize = 2;
 
 /// Tries `assignment`; as long as the check fails and its budget lasts, the layers that make most of the noise get more
 /// precision. Only our own executor has a say in what reaches the file.
@@ -23,7 +30,9 @@ pub(super) fn hold(
     let Some(mut check) = report(prepared, &trial, config, progress)? else { return Ok((trial, None)) };
     let layers = trial.plan.layers(&prepared.teacher).len();
     let mut budget = config.check.and_then(|checking| checking.budget).unwrap_or(layers.div_ceil(4).max(2));
-    while !check.passed && budget > 0 {
+    let mut rounds = if config.check.is_some_and(|checking| checking.budget.is_some()) { usize::MAX } else { ROUNDS };
+    while !check.passed && budget > 0 && rounds > 0 {
+        rounds -= 1;
         let (assignment, raised) = raise(prepared, &trial, &check, budget, config, progress)?;
         if raised.is_empty() {
             break;
@@ -32,7 +41,7 @@ pub(super) fn hold(
         abridged(raised.iter().map(told)).for_each(|line| progress.note(&format!("self-check: {line}")));
         let next = Trial::new(prepared, assignment, config, progress)?;
         let Some(found) = report(prepared, &next, config, progress)? else { break };
-        if !found.passed && found.comparison.least_sqnr() <= check.comparison.least_sqnr() {
+        if !found.passed && found.deficit() > LEAST_GAIN * check.deficit() {
             progress.note("self-check: that did not help, and is taken back");
             break;
         }
@@ -61,13 +70,13 @@ fn consequence(check: &Check, budget: usize, config: &Config) -> &'static str {
 /// # Errors
 /// If the work was interrupted.
 pub(super) fn report(prepared: &Prepared, trial: &Trial, config: &Config, progress: &dyn Progress) -> Result<Option<Check>> {
-    let (Some(checking), Some(_)) = (config.check, &prepared.unseen) else { return Ok(None) };
-    match compare(prepared, trial, config) {
-        Ok((comparison, layers)) => {
-            if checking.thresholds.agreement_percent.is_some() && comparison.least_agreement().is_none() {
+    let (Some(checking), Some(unseen)) = (config.check, &prepared.unseen) else { return Ok(None) };
+    match examine_all(prepared, unseen, trial, checking, config) {
+        Ok(check) => {
+            if checking.thresholds.agreement_percent.is_some() && check.comparison.least_agreement().is_none() {
                 progress.note("self-check: agreement was not judged: no output has a score for each class, or the samples are too few");
             }
-            Ok(Some(conclude(prepared, checking, comparison, layers)))
+            Ok(Some(check))
         }
         Err(Error::Interrupted) => Err(Error::Interrupted),
         Err(error) => {
@@ -77,10 +86,45 @@ pub(super) fn report(prepared: &Prepared, trial: &Trial, config: &Config, progre
     }
 }
 
-fn compare(prepared: &Prepared, trial: &Trial, config: &Config) -> Result<(Comparison, Vec<LayerCheck>)> {
-    let Prepared { teacher, unseen, set, .. } = prepared;
-    let unseen = unseen.as_ref().unwrap_or(set);
-    let comparison = Reference::new(teacher, unseen, config.execution)?.compare(&trial.graph)?;
+fn examine_all(prepared: &Prepared, unseen: &CalibrationSet, trial: &Trial, checking: Checking, config: &Config) -> Result<Check> {
+    let (comparison, cut_off) = compare(prepared, unseen, trial, config)?;
+    let witness = |Witness { source, set }: Witness| {
+        let (comparison, cut_off) = compare(prepared, &set, trial, config)?;
+        Ok(WitnessCheck { source, comparison, cut_off })
+    };
+    let mut check = Check {
+        source: unseen.provenance.source.clone(),
+        seed: unseen.provenance.seed,
+        thresholds: checking.thresholds,
+        comparison,
+        layers: check_layers(prepared, unseen, trial, config)?,
+        raised: Vec::new(),
+        witnesses: witnesses(prepared, config)?.into_iter().map(witness).collect::<Result<_>>()?,
+        cut_off,
+        missed: Vec::new(),
+        passed: false,
+        doubts: doubts(prepared),
+        verdict: String::new(),
+    };
+    check.judge();
+    Ok(check)
+}
+
+/// What is not certain of the inputs.
+fn doubts(prepared: &Prepared) -> Vec<String> {
+    let guessed = prepared.inputs.iter().filter(|input| !input.finding.certainty.is_sure());
+    guessed.map(|input| format!("the range of input `{}` was guessed (--input-range)", input.name)).collect()
+}
+
+fn compare(prepared: &Prepared, set: &CalibrationSet, trial: &Trial, config: &Config) -> Result<(Comparison, Vec<CutOff>)> {
+    let reference = Reference::new(&prepared.teacher, set, config.execution)?;
+    let mut cut = cut_off::at_inputs(prepared, trial, set)?;
+    cut.extend(cut_off::at_outputs(trial, &reference));
+    Ok((reference.compare(&trial.graph)?, cut))
+}
+
+fn check_layers(prepared: &Prepared, unseen: &CalibrationSet, trial: &Trial, config: &Config) -> Result<Vec<LayerCheck>> {
+    let teacher = &prepared.teacher;
     let products: Vec<NodeId> = trial.plan.weights.iter().map(|point| point.node).collect();
     let sqnr = examine(teacher, &trial.graph, &products, unseen, &config.execution)?;
     let layer = |(id, sqnr_db): (&NodeId, f64)| {
@@ -88,7 +132,7 @@ fn compare(prepared: &Prepared, trial: &Trial, config: &Config) -> Result<(Compa
         let (input, weights) = (type_of(&trial.graph, *id, 0), type_of(&trial.graph, *id, 1));
         LayerCheck { node: node.name.clone(), operator: node.operator.name().to_string(), weights, input, sqnr_db }
     };
-    Ok((comparison, products.iter().zip(sqnr).map(layer).collect()))
+    Ok(products.iter().zip(sqnr).map(layer).collect())
 }
 
 /// What stands before the DequantizeLinear at an input of a product.
@@ -99,19 +143,4 @@ fn type_of(graph: &Graph, product: NodeId, input: usize) -> String {
     };
     let found = graph.node(product).input(input).and_then(integers);
     found.map_or_else(|| "float32".to_string(), |data_type| data_type.to_string())
-}
-
-fn conclude(prepared: &Prepared, checking: Checking, comparison: Comparison, layers: Vec<LayerCheck>) -> Check {
-    let provenance = &prepared.unseen.as_ref().unwrap_or(&prepared.set).provenance;
-    let missed = checking.thresholds.missed(&comparison);
-    Check {
-        source: provenance.source.clone(),
-        seed: provenance.seed,
-        thresholds: checking.thresholds,
-        passed: missed.is_empty(),
-        comparison,
-        layers,
-        raised: Vec::new(),
-        missed,
-    }
 }

@@ -3,7 +3,9 @@
 
 mod budget;
 mod check;
+mod cut_off;
 mod float16;
+mod guessed;
 mod mixed;
 mod narrow;
 mod prepared;
@@ -16,6 +18,7 @@ mod suspects;
 mod tests;
 mod trial;
 mod value_range;
+mod witnesses;
 
 use std::collections::HashMap;
 
@@ -29,7 +32,7 @@ use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::progress::{Progress, abridged};
-use crate::quantization::{Assignment, Format, KernelForecast, Objective, Target, Widths};
+use crate::quantization::{Assignment, Format, KernelForecast, Objective, Placement, Target, Widths};
 use crate::synthesis::Assessment;
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::InputRange;
@@ -139,7 +142,13 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let mut prepared = Prepared::new(model, given, config, progress)?;
     let tuned = config.autotune.then(|| measured_cut(model, &prepared, config, progress)).transpose()?;
     let (cut, chosen, trials) = tuned.map_or((None, None, Vec::new()), |(cut, name, trials)| (Some(cut), Some(name), trials));
-    let assignment = assignment_for(&mut prepared.teacher, cut, config, progress)?;
+    let mut assignment = assignment_for(&mut prepared.teacher, cut, config, progress)?;
+    if config.objective != Objective::Integer && config.target.placement != Placement::AllValues {
+        let readers = guessed::readers_of_guesses(&prepared.teacher, &prepared.inputs);
+        for (id, reason) in readers {
+            assignment.float.entry(id).or_insert(reason);
+        }
+    }
     narrow::fill_narrow_layers(&mut prepared, &assignment, config, progress)?;
     let (trial, check, mixed, profile) = match &config.mixed {
         Some(wanted) => {

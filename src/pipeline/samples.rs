@@ -9,6 +9,7 @@ use crate::onnx::Model;
 use crate::progress::{Progress, Silent};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
+use crate::synthesis::ranges::{Certainty, Finding};
 use crate::synthesis::sibling::synthesize_for;
 use crate::synthesis::{self, Assessment, assess};
 
@@ -91,10 +92,7 @@ pub(super) fn unseen_samples(
         return Ok(held_out.clone());
     }
     let wishes = Wishes { samples: Some(config.images.unwrap_or(UNSEEN).clamp(2, UNSEEN)), steps: config.steps };
-    let input_range = match inputs {
-        [input] => InputRange::Given(input.range.clone()),
-        _ => config.input_range.clone(),
-    };
+    let input_range = InputRange::each(inputs.iter().map(|input| (input.name.clone(), input.range.clone())));
     let seed = config.seed.wrapping_add(OTHER_SEED);
     let synthesis = synthesis::Config { seed, input_range, execution: config.execution, ..budget.synthesis(wishes, &config.method) };
     Ok(synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, &Silent)?.set)
@@ -104,5 +102,5 @@ pub(super) fn unseen_samples(
 fn observed_input(samples: &Samples) -> Result<Input> {
     let (low, high) = samples.range()?;
     let range = PixelRange::uniform("observed", low, high.max(low + 1e-6));
-    Ok(Input { name: samples.name.clone(), shape: samples.shape.clone(), range })
+    Ok(Input { finding: Finding::plain(Certainty::Observed), ..Input::new(&samples.name, samples.shape.clone(), range) })
 }

@@ -51,7 +51,7 @@ pub(super) fn config(widths: Widths) -> Config {
         exclude: Vec::new(),
         equalize: false,
         corrections: Corrections { absorb_bias: false, rounding: Rounding::Nearest, bias: BiasCorrection::None },
-        input_range: InputRange::Auto,
+        input_range: InputRange::default(),
         images: None,
         steps: None,
         tuning: Tuning::NONE,

@@ -78,8 +78,8 @@ fn choose(prepared: &Prepared, plan: &QuantPlan, seen: &[Histogram], config: &Co
     let Prepared { teacher, inputs, .. } = prepared;
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
-    let input_range = (inputs.len() == 1).then(|| inputs[0].range.hull());
-    Ok(choose_ranges(teacher, plan, seen, observer.as_ref(), input_range))
+    let valid = teacher.inputs.iter().copied().zip(inputs.iter().map(|input| input.range.hull())).collect();
+    Ok(choose_ranges(plan, seen, observer.as_ref(), &valid))
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.

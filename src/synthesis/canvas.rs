@@ -1,6 +1,7 @@
 //! The elements of one sample on the tape.
 
 use super::frame::Frame;
+use super::input::per_width;
 use super::loss::{ImageLoss, Plane};
 use super::matching::Image;
 use super::method::Method;
@@ -76,7 +77,7 @@ impl Canvas {
         }
         for (index, planes) in frame.planes.iter().enumerate() {
             for place in planes {
-                let width = 1.0 / (place.high - place.low);
+                let width = per_width(place.low, place.high);
                 let pixels: Vec<f32> = place.offsets().map(|offset| (self.elements[index][offset] - place.low) * width).collect();
                 let mut gradient = vec![0.0; pixels.len()];
                 for (loss, weight) in losses {

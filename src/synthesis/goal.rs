@@ -79,7 +79,7 @@ impl<'a> Goal<'a> {
             let of = |channel: usize| {
                 let (low, high) = input.range.of(channel);
                 let natural = |part: f32| f64::from(part * (high - low));
-                Gaussian { mean: f64::from(low) + natural(NATURAL.0), variance: natural(NATURAL.1).powi(2) }
+                Gaussian { mean: f64::from(low) + natural(NATURAL.0), variance: natural(NATURAL.1).powi(2).max(1e-12) }
             };
             self.sites.push(Site { value: *value, stored: (0..channels).map(of).collect(), epsilon: 1e-8 });
             self.weights.push(1.0);

@@ -4,6 +4,7 @@ use super::dead_leaves::dead_leaves;
 use super::goal::NATURAL;
 use super::input_range::PixelRange;
 use super::method::Start;
+use super::ranges::{Certainty, Finding};
 use crate::ops::operator::Layout;
 use crate::random::Random;
 
@@ -41,6 +42,8 @@ pub struct Input {
     pub name: String,
     pub shape: Vec<usize>,
     pub range: PixelRange,
+    /// How sure the range is.
+    pub finding: Finding,
 }
 
 /// Where one channel of a picture lies in flat memory, and its valid range.
@@ -63,6 +66,11 @@ impl PlanePlace {
     }
 }
 
+/// What a pixel is multiplied by to become a part of its range; nothing of a constant channel.
+pub fn per_width(low: f32, high: f32) -> f32 {
+    if high > low { 1.0 / (high - low) } else { 0.0 }
+}
+
 /// Sizes of channel, row and column, and which dimensions they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture {
@@ -73,6 +81,11 @@ pub struct Picture {
 }
 
 impl Input {
+    /// An input whose range is given.
+    pub fn new(name: &str, shape: Vec<usize>, range: PixelRange) -> Self {
+        Input { name: name.to_string(), shape, range, finding: Finding::plain(Certainty::Given) }
+    }
+
     /// `[N, C, H, W]` with 1 or 3 channels, else `[N, H, W, C]` with 1 or 3.
     pub fn picture(&self) -> Option<Picture> {
         let [batch, a, b, c] = self.shape[..] else { return None };
@@ -92,7 +105,7 @@ impl Input {
     pub fn planes(&self, layout: &Layout) -> Vec<PlanePlace> {
         let Some(Picture { channels, height, width, dims }) = self.picture() else { return Vec::new() };
         let of = |channel: usize| {
-            let (low, high) = self.range.of(channel);
+            let (low, high) = self.range.valid(channel);
             let [across, down, right] = dims.map(|dim| layout.strides[dim]);
             PlanePlace { height, width, low, high, start: channel * across, strides: [down, right] }
         };
@@ -114,13 +127,20 @@ impl Input {
 
     /// Lowest and highest value of every element, in the order of `layout`.
     pub fn bounds(&self, layout: &Layout) -> (Vec<f32>, Vec<f32>) {
-        let Some(picture) = self.picture() else {
-            let (low, high) = self.range.hull();
-            return (vec![low; self.len()], vec![high; self.len()]);
-        };
-        let (mut lows, mut highs) = (vec![0.0; self.len()], vec![0.0; self.len()]);
-        picture.for_each(layout, layout, Augmentation::default(), |_, at, channel| (lows[at], highs[at]) = self.range.of(channel));
-        (lows, highs)
+        self.of_elements(layout, |channel| self.range.valid(channel), self.range.hull())
+    }
+
+    /// A pair of numbers for every element, in the order of `layout`: that of its channel, or `else_all` where channels are not known.
+    fn of_elements(&self, layout: &Layout, of: impl Fn(usize) -> (f32, f32), else_all: (f32, f32)) -> (Vec<f32>, Vec<f32>) {
+        let (mut firsts, mut seconds) = (vec![else_all.0; self.len()], vec![else_all.1; self.len()]);
+        if let Some(picture) = self.picture() {
+            picture.for_each(layout, layout, Augmentation::default(), |_, at, channel| (firsts[at], seconds[at]) = of(channel));
+        } else if let Some(channels) = self.shape.get(1).filter(|channels| **channels == self.range.channels.len()) {
+            let inner: usize = self.shape[2..].iter().product();
+            let offsets = layout.offsets().into_iter().enumerate();
+            offsets.for_each(|(index, at)| (firsts[at], seconds[at]) = of(index / inner.max(1) % channels));
+        }
+        (firsts, seconds)
     }
 
     /// What pixels are before the first step, row-major.
@@ -133,18 +153,25 @@ impl Input {
 
     /// Independent normal numbers with mean and deviation of natural pictures, clamped to the valid range.
     fn noise(&self, random: &mut Random) -> Vec<f32> {
-        let (lows, highs) = self.bounds(&Layout::row_major(&self.shape));
+        let layout = Layout::row_major(&self.shape);
+        let (lows, highs) = self.of_elements(&layout, |channel| self.range.of(channel), self.range.hull());
         let (mean, deviation) = NATURAL;
-        let pixel = |(low, high): (&f32, &f32)| (low + (high - low) * (mean + deviation * random.normal())).clamp(*low, *high);
-        lows.iter().zip(&highs).map(pixel).collect()
+        let pixel = |(low, high): (&f32, &f32)| low + (high - low) * (mean + deviation * random.normal());
+        let noise: Vec<f32> = lows.iter().zip(&highs).map(pixel).collect();
+        let (lows, highs) = self.bounds(&layout);
+        noise.into_iter().zip(lows.iter().zip(&highs)).map(|(x, (low, high))| x.clamp(*low, *high)).collect()
     }
 
-    /// A dead-leaves image in the valid range; for inputs that are no image, normal noise that fills the range.
+    /// A dead-leaves image in the valid range; for inputs that are no image, normal noise: of the mean and deviation that were found,
+    /// else such that it fills the range.
     pub fn procedural(&self, random: &mut Random) -> Vec<f32> {
         let Some(picture) = self.picture() else {
-            let (low, high) = self.range.hull();
-            let noise = (0..self.len()).map(|_| (low + high) / 2.0 + (high - low) / 6.0 * random.normal());
-            return noise.map(|x| x.clamp(low, high)).collect();
+            if self.range.reaches_further() {
+                return self.noise(random);
+            }
+            let (lows, highs) = self.bounds(&Layout::row_major(&self.shape));
+            let noise = |(low, high): (&f32, &f32)| ((low + high) / 2.0 + (high - low) / 6.0 * random.normal()).clamp(*low, *high);
+            return lows.iter().zip(&highs).map(noise).collect();
         };
         let planes = dead_leaves(picture.channels, picture.height, picture.width, random);
         let mut elements = vec![0.0; self.len()];
@@ -194,7 +221,7 @@ mod tests {
     #[test]
     fn a_view_flips_and_shifts_every_layout() {
         for shape in [vec![1, 3, 5, 4], vec![1, 5, 4, 3]] {
-            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let input = Input::new("x", shape.clone(), PixelRange::imagenet());
             let (plain, memory) = (Layout::row_major(&shape), Layout::activation(&shape));
             let mut view = vec![0; input.len()];
             input.view(Augmentation { flip: true, shift: (2, -1) }, &plain, &memory, &mut view);
@@ -214,7 +241,7 @@ mod tests {
     #[test]
     fn planes_are_the_channels_of_every_layout() {
         for shape in [vec![1, 3, 5, 4], vec![1, 5, 4, 3]] {
-            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let input = Input::new("x", shape.clone(), PixelRange::imagenet());
             let layout = Layout::activation(&shape);
             let (low, high) = input.bounds(&layout);
             let planes = input.planes(&layout);
@@ -228,7 +255,7 @@ mod tests {
     #[test]
     fn first_images_stay_within_bounds() {
         for shape in [vec![1, 3, 8, 6], vec![1, 8, 6, 3], vec![1, 12]] {
-            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let input = Input::new("x", shape.clone(), PixelRange::imagenet());
             let (low, high) = input.bounds(&Layout::row_major(&shape));
             for start in [Start::DeadLeaves, Start::Gaussian] {
                 for (i, x) in input.start(start, &mut Random::new(0, 0)).into_iter().enumerate() {

@@ -17,7 +17,7 @@ mod matching;
 pub mod method;
 pub mod moments;
 mod passes;
-mod range_search;
+pub mod ranges;
 #[cfg(feature = "candle")]
 mod screen;
 pub mod sibling;
@@ -43,6 +43,7 @@ use input_range::{InputRange, PixelRange};
 use matching::{Course, Extent, Image, Matched, Matching};
 use method::{Method, Pool, Start};
 use passes::Setup;
+use ranges::{Certainty, Finding};
 use source::Setting;
 use stages::Stage;
 
@@ -181,42 +182,58 @@ fn check_memory(graph: &Graph, samples: usize) -> Result<()> {
 }
 
 fn find_inputs(graph: &Graph, sites: &[Site], config: &Config, progress: &dyn Progress) -> Result<Vec<Input>> {
-    let mut inputs = Vec::new();
-    for id in &graph.inputs {
+    let (mut inputs, mut open) = (Vec::new(), Vec::new());
+    for (index, id) in graph.inputs.iter().enumerate() {
         let value = graph.value(*id);
         let shape = value.shape.as_deref().and_then(known_shape);
         let shape = shape.ok_or_else(|| Error::tensor(&value.name, "its shape is not known; pass --shape"))?;
-        let range = match &config.input_range {
-            InputRange::Given(range) => range.clone(),
-            InputRange::Auto => PixelRange::uniform("unknown", 0.0, 1.0),
-        };
-        inputs.push(Input { name: value.name.clone(), shape, range });
-    }
-    if config.input_range == InputRange::Auto {
-        match sites.first() {
-            Some(_) => range_search::find_ranges(graph, sites, &mut inputs, config, progress)?,
-            None => assume_ranges(&mut inputs, progress)?,
+        let given = config.input_range.of(&value.name);
+        if given.is_none() {
+            open.push(index);
         }
+        inputs.push(Input::new(&value.name, shape, given.cloned().unwrap_or_else(|| PixelRange::uniform("unknown", 0.0, 1.0))));
+    }
+    check_names(&config.input_range, graph)?;
+    match sites {
+        _ if open.is_empty() => {}
+        [] => assume_ranges(&mut inputs, &open, progress)?,
+        _ => ranges::find_ranges(graph, sites, &mut inputs, &open, config, progress)?,
+    }
+    if config.input_range.required {
+        refuse_guesses(&inputs)?;
     }
     Ok(inputs)
 }
 
+/// Ranges of inputs that the model does not have.
+fn check_names(ranges: &InputRange, graph: &Graph) -> Result<()> {
+    let names: Vec<&str> = graph.inputs.iter().map(|input| graph.value(*input).name.as_str()).collect();
+    match ranges.names().find(|name| !names.contains(name)) {
+        Some(name) => Err(Error::Usage(format!("--input-range {name}: the model has no such input; it has `{}`", names.join("`, `")))),
+        None => Ok(()),
+    }
+}
+
+/// All ranges that are not certain, where only certain ones will do.
+fn refuse_guesses(inputs: &[Input]) -> Result<()> {
+    let doubts: Vec<String> = inputs.iter().filter_map(ranges::doubt).collect();
+    if doubts.is_empty() { Ok(()) } else { Err(Error::Usage(format!("--require-range: {}", doubts.join("; ")))) }
+}
+
 /// Without BatchNorm the range cannot be known.
-fn assume_ranges(inputs: &mut [Input], progress: &dyn Progress) -> Result<()> {
-    for input in inputs {
+fn assume_ranges(inputs: &mut [Input], open: &[usize], progress: &dyn Progress) -> Result<()> {
+    for index in open {
+        let input = &mut inputs[*index];
         if input.image_channels() != Some(3) {
             return Err(Error::Usage(format!(
-                "the valid range of input `{}` {:?} cannot be found without BatchNormalization: pass --input-range \
-                 (unit, signed, byte, imagenet or LO,HI)",
-                input.name, input.shape
+                "the valid range of input `{}` {:?} cannot be found without BatchNormalization: {}",
+                input.name,
+                input.shape,
+                ranges::advice(input)
             )));
         }
-        progress.warn(&format!(
-            "the valid range of input `{}` cannot be found without BatchNormalization; it is ASSUMED to be imagenet-normalised. \
-             If it is not, pass --input-range",
-            input.name
-        ));
-        input.range = PixelRange::imagenet();
+        (input.range, input.finding) = (PixelRange::imagenet(), Finding::plain(Certainty::Assumed));
+        ranges::doubt(input).iter().for_each(|doubt| progress.warn(doubt));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::blur::Blur;
-use super::input::{Augmentation, Input, Picture};
+use super::input::{Augmentation, Input, Picture, per_width};
 use super::loss::ImageLoss;
 use crate::execution::candle::multiply_along;
 
@@ -33,8 +33,8 @@ impl Screen {
         };
         let channels = match picture {
             Some(Picture { channels, .. }) => {
-                let ranges = (0..channels).map(|channel| input.range.of(channel));
-                let (lows, widths): (Vec<f32>, Vec<f32>) = ranges.map(|(low, high)| (low, 1.0 / (high - low))).unzip();
+                let ranges = (0..channels).map(|channel| input.range.valid(channel));
+                let (lows, widths): (Vec<f32>, Vec<f32>) = ranges.map(|(low, high)| (low, per_width(low, high))).unzip();
                 let tensor = |numbers: Vec<f32>| Tensor::from_vec(numbers, (1, channels, 1, 1), device);
                 Some([tensor(lows)?, tensor(widths)?])
             }
@@ -148,7 +148,7 @@ mod tests {
         let method = Method { image_losses, low_pass: Some(0.7), ..Method::default() };
         let device = devices()[0].open().unwrap().swap_remove(0);
         for shape in [vec![1, 3, 6, 5], vec![1, 6, 5, 3], vec![1, 7]] {
-            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let input = Input::new("x", shape.clone(), PixelRange::imagenet());
             let augmentation = Augmentation { flip: true, shift: (2, -1) };
             let inputs = [input.clone()];
             let mut frame = Frame::new(&inputs, vec![Layout::row_major(&shape)], method.low_pass);

@@ -1,6 +1,6 @@
 //! A network that computes the same as another and still has the BatchNormalizations that the other has folded.
 
-use super::{Config, Synthesis, synthesize};
+use super::{Config, Synthesis, check_names, synthesize};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
 use crate::execution::{self, evaluate};
@@ -19,6 +19,10 @@ const PROBES: usize = 8;
 /// As [`synthesize`] and [`Sibling::hand_over`].
 pub fn synthesize_for(model: &Graph, sibling: Option<&Sibling>, config: &Config, progress: &dyn Progress) -> Result<Synthesis> {
     let Some(sibling) = sibling else { return synthesize(model, config, progress) };
+    let names = model.inputs.iter().zip(&sibling.graph.inputs);
+    let names = names.map(|(here, there)| (model.value(*here).name.as_str(), sibling.graph.value(*there).name.as_str()));
+    check_names(&config.input_range, model)?;
+    let config = &Config { input_range: config.input_range.renamed(names), ..config.clone() };
     let mut synthesis = synthesize(&sibling.graph, config, progress)?;
     sibling.hand_over(&mut synthesis, model, &config.execution)?;
     Ok(synthesis)

@@ -109,7 +109,7 @@ mod tests {
         let before: Vec<String> = batch_norm_statistics(&graph).unwrap().into_iter().map(|site| site.name).collect();
         prepare(&mut graph).unwrap();
         let graph = single_sample(&graph).unwrap();
-        let input = Input { name: "x".into(), shape: vec![1, 3, 8, 8], range: PixelRange::uniform("signed", -1.0, 1.0) };
+        let input = Input::new("x", vec![1, 3, 8, 8], PixelRange::uniform("signed", -1.0, 1.0));
         let found = |assumption| assumed(&graph, std::slice::from_ref(&input), assumption);
         let standard = found(Assumption::Standard);
         assert_eq!(standard.iter().map(|site| graph.value(site.value).name.clone()).collect::<Vec<_>>(), before);

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn coarse_steps_come_first_and_cost_the_same() {
         let graph = single_sample(&network()).unwrap();
-        let input = |side: usize| Input { name: "x".into(), shape: vec![1, 3, side, side], range: super::super::PixelRange::imagenet() };
+        let input = |side: usize| Input::new("x", vec![1, 3, side, side], super::super::PixelRange::imagenet());
         let sizes = |stages: usize| {
             let found = Stage::plan(&graph, &[input(96)], &config(stages, 40));
             found.iter().map(|stage| (stage.inputs[0].shape[2], stage.steps)).collect::<Vec<_>>()

@@ -65,7 +65,7 @@ mod tests {
         for (shape, count, shown) in [(&[1, 3, 8, 8][..], 100, SHOWN), (&[1, 1, 4, 4], 3, 3), (&[1, 10], 5, 0), (&[1, 2, 4, 4], 5, 0)] {
             let elements = vec![0.25; shape.iter().product::<usize>() * count];
             let samples = Samples::new("x", shape.to_vec(), elements).unwrap();
-            let input = Input { name: "x".into(), shape: shape.to_vec(), range: PixelRange::uniform("unit", 0.0, 1.0) };
+            let input = Input::new("x", shape.to_vec(), PixelRange::uniform("unit", 0.0, 1.0));
             let set = CalibrationSet { inputs: vec![samples], provenance: Provenance::default() };
             let found = galleries(&set, &[input]).unwrap();
             assert_eq!((found[0].pictures.len(), found[0].samples), (shown, count), "{shape:?}");

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn pictures_of_any_size_and_order_fill_the_range() {
         for shape in [vec![1, 3, 32, 32], vec![1, 3, 19, 70], vec![1, 13, 9, 1], vec![1, 1, 5, 4]] {
-            let input = Input { name: "x".into(), shape: shape.clone(), range: PixelRange::imagenet() };
+            let input = Input::new("x", shape.clone(), PixelRange::imagenet());
             let drawn = draw(&input, &mut Random::new(0, 0)).unwrap();
             let images = evaluate(&drawn.graph, &[drawn.image], &noise(&drawn.graph, 4), &execution::Config::default()).unwrap();
             assert_eq!(images[0].shape()[1..], shape);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_no_picture_is_refused() {
-        let input = Input { name: "x".into(), shape: vec![1, 40], range: PixelRange::uniform("unit", 0.0, 1.0) };
+        let input = Input::new("x", vec![1, 40], PixelRange::uniform("unit", 0.0, 1.0));
         assert!(draw(&input, &mut Random::new(0, 0)).is_err());
     }
 }
