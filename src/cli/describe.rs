@@ -4,7 +4,7 @@ use super::check::describe_check;
 use super::mixed::describe_mixed;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
-use crate::evaluation::{Comparison, InputReport, LeftOut, QuantizeReport};
+use crate::evaluation::{Comparison, InputReport, LeftOut, OutputComparison, QuantizeReport, Unit};
 use crate::progress::abridged;
 
 /// All that there is to say of a quantization.
@@ -49,16 +49,7 @@ fn describe_input(input: &InputReport) -> String {
 pub fn describe_comparison(comparison: &Comparison) -> String {
     let reason = if comparison.engine_reason.is_empty() { String::new() } else { format!(" ({})", escape_name(&comparison.engine_reason)) };
     let mut text = format!("compared on {} samples in {}{reason}\n", comparison.samples, comparison.engine);
-    for output in &comparison.outputs {
-        let agreement = output.agreement_percent.map(|percent| format!("agreement {percent:.2} %, ")).unwrap_or_default();
-        text += &format!(
-            "  {}: {agreement}SQNR {:.1} dB, cosine {:.5}, max error {:.3e}\n",
-            escape_name(&output.name),
-            output.sqnr_db,
-            output.cosine,
-            output.max_abs_error
-        );
-    }
+    text += &comparison.outputs.iter().map(describe_output).collect::<String>();
     for LeftOut { name, reason } in &comparison.left_out {
         text += &format!("  {}: not compared: {reason}\n", escape_name(name));
     }
@@ -70,6 +61,24 @@ pub fn describe_comparison(comparison: &Comparison) -> String {
             accuracy.candidate_percent,
             accuracy.samples
         );
+    }
+    text
+}
+
+/// Its figures, and those of its parts where their numbers are of unlike size.
+fn describe_output(output: &OutputComparison) -> String {
+    let of = output.agreement_of.filter(|unit| *unit != Unit::Samples).map(|unit| format!(" of {}", unit.name())).unwrap_or_default();
+    let agreement = output.agreement_percent.map(|percent| format!("agreement {percent:.2} %{of}, ")).unwrap_or_default();
+    let mut text = format!(
+        "  {}: {agreement}SQNR {:.1} dB ({:.1} dB on the worst tenth), cosine {:.5}, max error {:.3e}\n",
+        escape_name(&output.name),
+        output.sqnr_db,
+        output.worst_decile_sqnr_db,
+        output.cosine,
+        output.max_abs_error
+    );
+    for part in &output.parts {
+        text += &format!("    {part}, up to {:.3}: SQNR {:.1} dB\n", part.peak, part.sqnr_db);
     }
     text
 }

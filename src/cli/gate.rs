@@ -12,12 +12,16 @@ use crate::pipeline::SizeLimit;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Gate: exit with 1 where one of these is missed")]
 pub struct GateArguments {
-    /// Percent of the samples with the same greatest element, at least, for every output that scores classes
+    /// Percent of the samples, positions or pixels with the same class, at least, for every output that scores classes
     #[arg(long, value_name = "PERCENT", value_parser = number_parser(0.0, 100.0))]
     pub min_agreement: Option<f64>,
-    /// Signal-to-noise ratio of every output in decibels, at least
+    /// Signal-to-noise ratio of every output in decibels, at least; of each part of one in which numbers of unlike size lie
+    /// side by side, as boxes and scores
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = number_parser(-120.0, 120.0))]
     pub min_sqnr: Option<f64>,
+    /// Signal-to-noise ratio of every output on the tenth of the samples that is the worst, in decibels, at least
+    #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = number_parser(-120.0, 120.0))]
+    pub min_decile_sqnr: Option<f64>,
     /// Cosine of every output with that of the reference, at least
     #[arg(long, value_name = "COSINE", allow_hyphen_values = true, value_parser = number_parser(-1.0, 1.0))]
     pub min_cosine: Option<f64>,
@@ -67,6 +71,7 @@ impl GateArguments {
         let said = [
             (Rule::Agreement, self.min_agreement),
             (Rule::Sqnr, self.min_sqnr),
+            (Rule::DecileSqnr, self.min_decile_sqnr),
             (Rule::Cosine, self.min_cosine),
             (Rule::AbsError, self.max_abs_error),
             (Rule::LayerSqnr, self.min_layer_sqnr),

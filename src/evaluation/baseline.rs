@@ -111,22 +111,9 @@ mod tests {
     #[test]
     fn figures_may_be_a_little_worse_than_in_the_baseline() {
         let baseline = Baseline::parse(REPORT).unwrap();
-        let output = OutputComparison {
-            name: "y".into(),
-            shape: vec![2],
-            agreement_percent: Some(98.5),
-            sqnr_db: 29.0,
-            cosine: 1.0,
-            max_abs_error: 0.0,
-        };
-        let comparison = Comparison {
-            engine: "e".into(),
-            engine_reason: String::new(),
-            samples: 5,
-            outputs: vec![output],
-            left_out: Vec::new(),
-            accuracy: None,
-        };
+        let figures = OutputComparison { agreement_percent: Some(98.5), sqnr_db: 29.0, ..OutputComparison::default() };
+        let outputs = vec![OutputComparison { name: "y".into(), ..figures }];
+        let comparison = Comparison { engine: "e".into(), samples: 5, outputs, ..Comparison::default() };
         let measured = Measured { comparison: &comparison, layers: None, size: 1, latency: None };
         let passed = |limit: f64| baseline.regressions(&measured, limit).iter().map(|verdict| verdict.passed).collect::<Vec<_>>();
         assert_eq!((passed(1.0), passed(0.5), passed(0.1)), (vec![true, true], vec![true, false], vec![false, false]));

@@ -3,9 +3,11 @@
 use ndarray::ArrayD;
 
 use super::engine::{Engine, Subject};
-use super::metrics::{measure, top1};
+use super::layout::{Layout, Unit};
+use super::metrics::{agreement, measure, top1};
 use super::onnx_runtime::{OnnxRuntime, library};
 use super::own::Own;
+use super::parts::parts;
 use super::report::{Accuracy, Comparison, LeftOut, OutputComparison};
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
@@ -47,18 +49,18 @@ pub fn compare(reference: &Subject<'_>, candidate: &Subject<'_>, set: &Calibrati
         reasons.push("ORT_DYLIB_PATH is not set".into());
     } else {
         match with_onnx_runtime(reference, candidate, set) {
-            Ok(outputs) => return conclude(reference, candidate, outputs, "ORT_DYLIB_PATH names it".into(), options.labels),
+            Ok(outputs) => return conclude(reference, candidate, outputs, "ORT_DYLIB_PATH names it".into(), set, options),
             Err(error) if options.runtime == Runtime::Required || matches!(error, Error::Interrupted) => return Err(error),
             Err(error) => reasons.push(error.to_string()),
         }
     }
     match with_tract(reference, candidate, set) {
-        Ok(outputs) => return conclude(reference, candidate, outputs, reasons.join("; "), options.labels),
+        Ok(outputs) => return conclude(reference, candidate, outputs, reasons.join("; "), set, options),
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         Err(error) => reasons.push(error.to_string()),
     }
     let outputs = run(|subject| Ok(Own::new(subject, &options.execution)), reference, candidate, set)?;
-    conclude(reference, candidate, outputs, reasons.join("; "), options.labels)
+    conclude(reference, candidate, outputs, reasons.join("; "), set, options)
 }
 
 fn with_onnx_runtime(reference: &Subject<'_>, candidate: &Subject<'_>, set: &CalibrationSet) -> Result<Outputs> {
@@ -95,32 +97,37 @@ fn conclude(
     candidate: &Subject<'_>,
     outputs: Outputs,
     engine_reason: String,
-    labels: Option<&[u32]>,
+    set: &CalibrationSet,
+    options: &Options<'_>,
 ) -> Result<Comparison> {
     let (engine, expected, actual) = outputs;
     let names = output_names(reference);
     if names.len() != expected.len() || output_names(candidate).len() != actual.len() {
         return Err(Error::Internal(format!("{engine} gave {} outputs where the reference has {}", expected.len(), names.len())));
     }
+    let inputs: Vec<&[usize]> = set.inputs.iter().map(|input| input.shape.as_slice()).collect();
     let (mut pairs, mut outputs, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for ((id, expected), other) in reference.graph.outputs.iter().zip(&expected).zip(pair_outputs(&names, &output_names(candidate))?) {
         let (Value { name, shape, .. }, actual) = (reference.graph.value(*id), &actual[other]);
-        match reason_to_leave_out(shape.as_deref().unwrap_or_default(), expected.as_ref(), actual.as_ref()) {
-            Some(reason) => left_out.push(LeftOut { name: name.clone(), reason: reason.to_string() }),
-            None => pairs.extend(expected.as_ref().zip(actual.as_ref()).map(|(expected, actual)| (name, expected, actual))),
+        match (reason_to_leave_out(shape.as_deref().unwrap_or_default(), expected.as_ref(), actual.as_ref()), expected, actual) {
+            (None, Some(expected), Some(actual)) => {
+                let layout = Layout::of(reference.graph, *id, &expected.shape()[1..], &inputs);
+                let output = compare_as(name, expected, actual, layout)?;
+                pairs.push((output.layout, name, expected, actual));
+                outputs.push(output);
+            }
+            (reason, ..) => left_out.push(LeftOut { name: name.clone(), reason: reason.unwrap_or_default().to_string() }),
         }
-    }
-    for (name, expected, actual) in &pairs {
-        outputs.push(compare_output(name, expected, actual)?);
     }
     if let (true, Some(LeftOut { name, reason })) = (outputs.is_empty(), left_out.first()) {
         return Err(Error::Data(format!("no output can be compared: of `{name}`, {reason}")));
     }
-    let accuracy = labels.map(|labels| {
-        let found = pairs.iter().find_map(|(name, expected, actual)| accuracy(name, expected, actual, labels));
+    let accuracy = options.labels.map(|labels| {
+        let classes = pairs.iter().filter(|(layout, ..)| matches!(layout, Layout::Scores { unit: Unit::Samples, .. }));
+        let found = classes.filter_map(|(_, name, expected, actual)| accuracy(name, expected, actual, labels)).next();
         found.ok_or_else(|| Error::Data("no output has a score for each class that the labels name".into()))
     });
-    let samples = pairs.first().map_or(0, |(_, expected, _)| expected.shape()[0]);
+    let samples = set.len();
     Ok(Comparison { engine, engine_reason, samples, outputs, left_out, accuracy: accuracy.transpose()? })
 }
 
@@ -142,18 +149,30 @@ fn accuracy(output: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>, labels: 
     Some(Accuracy { output: output.to_string(), samples: labels.len(), reference_percent, candidate_percent })
 }
 
+/// One output of both, of which nothing but the shape is known.
 pub(super) fn compare_output(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>) -> Result<OutputComparison> {
+    compare_as(name, expected, actual, Layout::of_shape(expected.shape().get(1..).unwrap_or_default()))
+}
+
+fn compare_as(name: &str, expected: &ArrayD<f32>, actual: &ArrayD<f32>, layout: Layout) -> Result<OutputComparison> {
     let Some(metrics) = measure(expected, actual) else {
         let (expected, actual) = (&expected.shape()[1..], &actual.shape()[1..]);
         return Err(Error::Usage(format!(
             "output `{name}` cannot be compared: its shape is {expected:?} in one and {actual:?} in the other"
         )));
     };
+    let parts = parts(expected, actual, layout != Layout::Numbers);
+    // Numbers that are so unlike are no scores of classes, whatever their shape.
+    let layout = if parts.is_empty() { layout } else { Layout::Numbers };
     Ok(OutputComparison {
         name: name.to_string(),
         shape: expected.shape()[1..].to_vec(),
-        agreement_percent: metrics.agreement,
+        layout,
+        agreement_percent: agreement(expected, actual, layout),
+        agreement_of: layout.unit(),
         sqnr_db: metrics.sqnr,
+        worst_decile_sqnr_db: metrics.worst_decile_sqnr,
+        parts,
         cosine: metrics.cosine,
         max_abs_error: metrics.max_abs,
     })

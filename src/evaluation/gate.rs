@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use super::baseline::Baseline;
 use super::latency::Ratio;
 use super::layers::LayerComparison;
+use super::layout::Unit;
 use super::report::{Accuracy, Comparison, OutputComparison};
 use crate::error::{Error, Result};
 
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 pub enum Rule {
     Agreement,
     Sqnr,
+    DecileSqnr,
     Cosine,
     AbsError,
     LayerSqnr,
@@ -23,9 +25,10 @@ pub enum Rule {
 }
 
 impl Rule {
-    pub const ALL: [Rule; 9] = [
+    pub const ALL: [Rule; 10] = [
         Rule::Agreement,
         Rule::Sqnr,
+        Rule::DecileSqnr,
         Rule::Cosine,
         Rule::AbsError,
         Rule::LayerSqnr,
@@ -39,6 +42,7 @@ impl Rule {
         match self {
             Rule::Agreement => "min-agreement",
             Rule::Sqnr => "min-sqnr",
+            Rule::DecileSqnr => "min-decile-sqnr",
             Rule::Cosine => "min-cosine",
             Rule::AbsError => "max-abs-error",
             Rule::LayerSqnr => "min-layer-sqnr",
@@ -51,8 +55,9 @@ impl Rule {
 
     pub fn description(self) -> &'static str {
         match self {
-            Rule::Agreement => "percent of samples for which the greatest element of an output is the same in both models",
-            Rule::Sqnr => "signal-to-noise ratio of an output, in decibels",
+            Rule::Agreement => "percent of samples, positions or pixels that an output gives the same class in both models",
+            Rule::Sqnr => "signal-to-noise ratio of an output, or of its worst part where numbers of unlike size lie in one, in decibels",
+            Rule::DecileSqnr => "signal-to-noise ratio of an output on the worst tenth of the samples, in decibels",
             Rule::Cosine => "cosine of the angle between the outputs of both models",
             Rule::AbsError => "greatest difference between two elements of an output",
             Rule::LayerSqnr => {
@@ -67,7 +72,7 @@ impl Rule {
 
     /// Whether the limit is the least that is allowed; else it is the most.
     fn is_least(self) -> bool {
-        matches!(self, Rule::Agreement | Rule::Sqnr | Rule::Cosine | Rule::LayerSqnr)
+        matches!(self, Rule::Agreement | Rule::Sqnr | Rule::DecileSqnr | Rule::Cosine | Rule::LayerSqnr)
     }
 }
 
@@ -172,8 +177,9 @@ impl Gate {
             found.map(|(output, found)| Verdict::new(rule, Place::Output(output.name.clone()), found, limit)).collect()
         };
         match rule {
-            Rule::Agreement => outputs(|output| output.agreement_percent),
-            Rule::Sqnr => outputs(|output| Some(output.sqnr_db)),
+            Rule::Agreement => measured.comparison.outputs.iter().filter_map(|output| Verdict::of_agreement(output, limit)).collect(),
+            Rule::Sqnr => measured.comparison.outputs.iter().map(|output| Verdict::of_sqnr(output, limit)).collect(),
+            Rule::DecileSqnr => outputs(|output| Some(output.worst_decile_sqnr_db)),
             Rule::Cosine => outputs(|output| Some(output.cosine)),
             Rule::AbsError => outputs(|output| Some(output.max_abs_error)),
             Rule::LayerSqnr => {
@@ -194,10 +200,23 @@ impl Gate {
 
 impl Verdict {
     pub(super) fn new(rule: Rule, place: Place, found: f64, limit: f64) -> Self {
+        let message = asked(rule, &place.to_string(), &told(rule, found), limit);
         let passed = if rule.is_least() { found >= limit } else { found <= limit };
-        let bound = if rule.is_least() { "least" } else { "most" };
-        let message = format!("{place}: {}, at {bound} {} asked", told(rule, found), amount(rule, limit));
         Verdict { rule, place, found, limit, passed, message }
+    }
+
+    fn of_agreement(output: &OutputComparison, limit: f64) -> Option<Self> {
+        let (found, rule, place) = (output.agreement_percent?, Rule::Agreement, Place::Output(output.name.clone()));
+        let unit = output.agreement_of.map_or("samples", Unit::name);
+        let message = asked(rule, &place.to_string(), &format!("{} of the {unit} agree", amount(rule, found)), limit);
+        Some(Verdict { message, ..Verdict::new(rule, place, found, limit) })
+    }
+
+    /// The worst part of an output stands for it.
+    fn of_sqnr(output: &OutputComparison, limit: f64) -> Self {
+        let found = output.least_sqnr();
+        let message = asked(Rule::Sqnr, &output.worst_place(), &told(Rule::Sqnr, found), limit);
+        Verdict { message, ..Verdict::new(Rule::Sqnr, Place::Output(output.name.clone()), found, limit) }
     }
 
     /// A time is too long only where it is by more than the measurement errs.
@@ -207,24 +226,30 @@ impl Verdict {
     }
 }
 
-/// `98.20 % agreement`.
+/// A figure in words, and its limit.
+fn asked(rule: Rule, place: &str, told: &str, limit: f64) -> String {
+    let bound = if rule.is_least() { "least" } else { "most" };
+    format!("{place}: {told}, at {bound} {} asked", amount(rule, limit))
+}
+
+/// `SQNR 20.00 dB`.
 fn told(rule: Rule, found: f64) -> String {
     let amount = amount(rule, found);
     match rule {
-        Rule::Agreement => format!("{amount} of the samples agree"),
+        Rule::DecileSqnr => format!("SQNR {amount} on the worst tenth of the samples"),
         Rule::Sqnr | Rule::LayerSqnr => format!("SQNR {amount}"),
         Rule::Cosine => format!("cosine {amount}"),
         Rule::AbsError => format!("greatest error {amount}"),
         Rule::Top1Drop => format!("top-1 accuracy falls by {amount}"),
         Rule::Size => format!("has {amount}"),
-        Rule::Latency | Rule::Regression => amount,
+        Rule::Agreement | Rule::Latency | Rule::Regression => amount,
     }
 }
 
 fn amount(rule: Rule, number: f64) -> String {
     match rule {
         Rule::Agreement => format!("{number:.2} %"),
-        Rule::Sqnr | Rule::LayerSqnr => format!("{number:.2} dB"),
+        Rule::Sqnr | Rule::DecileSqnr | Rule::LayerSqnr => format!("{number:.2} dB"),
         Rule::Cosine => format!("{number:.6}"),
         Rule::AbsError => format!("{number:.3e}"),
         Rule::Top1Drop => format!("{number:.2} points"),
@@ -246,14 +271,17 @@ fn nothing_for(rule: Rule) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::latency::Speed;
+    use super::super::parts::Part;
     use super::*;
 
-    pub fn output(name: &str, agreement_percent: Option<f64>, sqnr_db: f64) -> OutputComparison {
-        OutputComparison { name: name.into(), shape: vec![1, 2], agreement_percent, sqnr_db, cosine: 0.99, max_abs_error: 0.5 }
+    fn output(name: &str, agreement_percent: Option<f64>, sqnr_db: f64) -> OutputComparison {
+        let (cosine, worst_decile_sqnr_db) = (0.99, sqnr_db - 2.0);
+        let output = OutputComparison { name: name.into(), agreement_percent, sqnr_db, cosine, ..OutputComparison::default() };
+        OutputComparison { worst_decile_sqnr_db, max_abs_error: 0.5, ..output }
     }
 
     fn comparison(outputs: Vec<OutputComparison>) -> Comparison {
-        Comparison { engine: "none".into(), engine_reason: String::new(), samples: 4, outputs, left_out: Vec::new(), accuracy: None }
+        Comparison { samples: 4, outputs, ..Comparison::default() }
     }
 
     fn gate(limits: &[(Rule, f64)]) -> Gate {
@@ -270,6 +298,7 @@ mod tests {
         let cases = [
             (Rule::Agreement, 98.0, 98.1),
             (Rule::Sqnr, 20.0, 20.1),
+            (Rule::DecileSqnr, 18.0, 18.1),
             (Rule::Cosine, 0.99, 0.991),
             (Rule::AbsError, 0.5, 0.49),
             (Rule::LayerSqnr, 15.0, 15.1),
@@ -306,7 +335,17 @@ mod tests {
 
     #[test]
     fn messages_name_the_place_the_figure_and_the_limit() {
-        let verdict = Verdict::new(Rule::Agreement, Place::Output("y".into()), 98.2, 99.0);
-        assert_eq!(verdict.message, "output `y`: 98.20 % of the samples agree, at least 99.00 % asked");
+        let pixels = OutputComparison { agreement_of: Some(Unit::Pixels), ..output("y", Some(98.2), 20.0) };
+        let verdict = Verdict::of_agreement(&pixels, 99.0).unwrap();
+        assert_eq!(verdict.message, "output `y`: 98.20 % of the pixels agree, at least 99.00 % asked");
+    }
+
+    #[test]
+    fn an_output_is_as_good_as_its_worst_part() {
+        let part = |first: usize, end: usize, sqnr_db: f64| Part { axis: 1, channels: vec![(first, end)], peak: 1.0, sqnr_db };
+        let joined = OutputComparison { parts: vec![part(0, 4, 40.0), part(4, 7, 0.5)], ..output("y", None, 39.8) };
+        let verdict = Verdict::of_sqnr(&joined, 10.0);
+        assert!(!verdict.passed);
+        assert_eq!(verdict.message, "output `y`, channels 4..7: SQNR 0.50 dB, at least 10.00 dB asked");
     }
 }

@@ -1,17 +1,21 @@
 //! Distances between the outputs of two models.
 
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, ArrayViewD, Axis};
+
+use super::layout::Layout;
 
 /// Decibels beyond which two outputs count as equal.
 const MOST_DECIBELS: f64 = 120.0;
+/// A sample counts with this part of the mean signal of all at least: noise is not measured against silence.
+const QUIET: f64 = 0.01;
 
 /// Distances between a reference and a candidate, over all samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metrics {
-    /// Percent of samples whose greatest element stands at the same place; `None` for samples of one element.
-    pub agreement: Option<f64>,
     /// 10 · log₁₀(Σ r² / Σ (r − c)²) in decibels, within ±120.
     pub sqnr: f64,
+    /// The same over the tenth of the samples, one at least, that is the worst by its own.
+    pub worst_decile_sqnr: f64,
     /// Σ r·c / √(Σ r² · Σ c²).
     pub cosine: f64,
     /// max |r − c|; infinite where either is no number.
@@ -23,16 +27,57 @@ pub fn measure(reference: &ArrayD<f32>, candidate: &ArrayD<f32>) -> Option<Metri
     if reference.shape() != candidate.shape() || reference.is_empty() || reference.ndim() == 0 {
         return None;
     }
-    let (mut signal, mut noise, mut power, mut dot, mut max_abs) = (0.0, 0.0, 0.0, 0.0, 0.0f64);
-    for (r, c) in reference.iter().zip(candidate) {
-        let (r, c) = (f64::from(*r), f64::from(*c));
-        signal += r * r;
-        power += c * c;
-        dot += r * c;
-        noise += (r - c) * (r - c);
-        max_abs = if (r - c).is_finite() { max_abs.max((r - c).abs()) } else { f64::INFINITY };
+    let samples: Vec<Sums> = reference.axis_iter(Axis(0)).zip(candidate.axis_iter(Axis(0))).map(|(r, c)| Sums::of(&r, &c)).collect();
+    let all = samples.iter().fold(Sums::default(), |all, sample| all.plus(*sample));
+    Some(Metrics {
+        sqnr: decibels(all.signal, all.noise),
+        worst_decile_sqnr: worst_decile(&samples, all.signal),
+        cosine: cosine(all.signal, all.power, all.dot),
+        max_abs: all.max_abs,
+    })
+}
+
+/// Sums over some elements.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    signal: f64,
+    power: f64,
+    noise: f64,
+    dot: f64,
+    max_abs: f64,
+}
+
+impl Sums {
+    fn of(reference: &ArrayViewD<'_, f32>, candidate: &ArrayViewD<'_, f32>) -> Self {
+        let mut sums = Sums::default();
+        for (r, c) in reference.iter().zip(candidate) {
+            let (r, c) = (f64::from(*r), f64::from(*c));
+            sums.signal += r * r;
+            sums.power += c * c;
+            sums.dot += r * c;
+            sums.noise += (r - c) * (r - c);
+            sums.max_abs = if (r - c).is_finite() { sums.max_abs.max((r - c).abs()) } else { f64::INFINITY };
+        }
+        sums
     }
-    Some(Metrics { agreement: agreement(reference, candidate), sqnr: decibels(signal, noise), cosine: cosine(signal, power, dot), max_abs })
+
+    fn plus(self, other: Sums) -> Self {
+        Sums {
+            signal: self.signal + other.signal,
+            power: self.power + other.power,
+            noise: self.noise + other.noise,
+            dot: self.dot + other.dot,
+            max_abs: self.max_abs.max(other.max_abs),
+        }
+    }
+}
+
+fn worst_decile(samples: &[Sums], signal: f64) -> f64 {
+    let floor = QUIET * signal / samples.len() as f64;
+    let mut sums: Vec<(f64, f64)> = samples.iter().map(|sample| (sample.signal.max(floor), sample.noise)).collect();
+    sums.sort_by(|a, b| decibels(a.0, a.1).total_cmp(&decibels(b.0, b.1)));
+    let (signal, noise) = sums.iter().take(samples.len().div_ceil(10)).fold((0.0, 0.0), |all, one| (all.0 + one.0, all.1 + one.1));
+    decibels(signal, noise)
 }
 
 pub(super) fn decibels(signal: f64, noise: f64) -> f64 {
@@ -64,16 +109,18 @@ pub fn top1(output: &ArrayD<f32>, labels: &[u32]) -> Option<f64> {
     Some(100.0 * right as f64 / samples as f64)
 }
 
-/// Percent of the samples whose greatest element is at the same place; `None` for outputs that are no scores of classes, one number
-/// for each.
-fn agreement(reference: &ArrayD<f32>, candidate: &ArrayD<f32>) -> Option<f64> {
-    let (samples, sizes) = reference.shape().split_first()?;
-    if sizes.iter().filter(|size| **size > 1).count() != 1 {
-        return None;
-    }
-    let pairs = reference.axis_iter(Axis(0)).zip(candidate.axis_iter(Axis(0)));
-    let same = pairs.filter(|(r, c)| matches!((argmax(r.iter()), argmax(c.iter())), (Some(r), Some(c)) if r == c)).count();
-    Some(100.0 * same as f64 / *samples as f64)
+/// Percent of samples, positions or pixels that both take for the same class; `None` for outputs that tell of no classes.
+pub fn agreement(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, layout: Layout) -> Option<f64> {
+    let same = match layout {
+        Layout::Scores { axis, .. } => {
+            let lanes = reference.lanes(Axis(axis + 1)).into_iter().zip(candidate.lanes(Axis(axis + 1)));
+            let classes = lanes.map(|(r, c)| (argmax(r.iter()), argmax(c.iter())));
+            classes.filter(|(r, c)| r.is_some() && r == c).count() * reference.len_of(Axis(axis + 1))
+        }
+        Layout::Labels { .. } => reference.iter().zip(candidate).filter(|(r, c)| r == c).count(),
+        Layout::Numbers => return None,
+    };
+    Some(100.0 * same as f64 / reference.len() as f64)
 }
 
 /// Place of the greatest element, the first of equals; `None` if one is no number.
@@ -92,7 +139,10 @@ fn argmax<'a>(elements: impl Iterator<Item = &'a f32>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Unit;
     use super::*;
+
+    const CLASSES: Layout = Layout::Scores { axis: 1, unit: Unit::Samples };
 
     fn samples(rows: &[[f32; 3]]) -> ArrayD<f32> {
         ArrayD::from_shape_vec(vec![rows.len(), 1, 3], rows.concat()).unwrap()
@@ -102,7 +152,7 @@ mod tests {
     fn equal_outputs_are_at_no_distance() {
         let a = samples(&[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]);
         let metrics = measure(&a, &a).unwrap();
-        assert_eq!(metrics.agreement, Some(100.0));
+        assert_eq!(agreement(&a, &a, CLASSES), Some(100.0));
         assert_eq!((metrics.sqnr, metrics.max_abs), (120.0, 0.0));
         assert!((metrics.cosine - 1.0).abs() < 1e-12);
     }
@@ -112,7 +162,7 @@ mod tests {
         let reference = samples(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]);
         let candidate = samples(&[[1.0, 2.0, 4.0], [2.0, 3.0, 1.0]]);
         let metrics = measure(&reference, &candidate).unwrap();
-        assert_eq!(metrics.agreement, Some(50.0));
+        assert_eq!(agreement(&reference, &candidate, CLASSES), Some(50.0));
         assert!((metrics.sqnr - 10.0 * (28.0f64 / 3.0).log10()).abs() < 1e-9);
         assert_eq!(metrics.max_abs, 1.0);
     }
@@ -120,8 +170,33 @@ mod tests {
     #[test]
     fn what_is_no_number_never_agrees() {
         let reference = samples(&[[1.0, 2.0, 3.0]]);
-        let metrics = measure(&reference, &samples(&[[f32::NAN, 2.0, 3.0]])).unwrap();
-        assert_eq!((metrics.agreement, metrics.sqnr, metrics.max_abs), (Some(0.0), -120.0, f64::INFINITY));
+        let candidate = samples(&[[f32::NAN, 2.0, 3.0]]);
+        let metrics = measure(&reference, &candidate).unwrap();
+        assert_eq!((metrics.sqnr, metrics.worst_decile_sqnr, metrics.max_abs), (-120.0, -120.0, f64::INFINITY));
+        assert_eq!(agreement(&reference, &candidate, CLASSES), Some(0.0));
+    }
+
+    #[test]
+    fn classes_are_told_of_each_position_and_labels_as_they_are() {
+        let reference = samples(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]);
+        let candidate = samples(&[[1.0, 2.0, 4.0], [2.0, 3.0, 1.0]]);
+        let (frames, labels) = ([reference.clone(), candidate.clone()], Layout::Labels { unit: Unit::Positions });
+        let [r, c] = frames.map(|array| array.into_shape_with_order(ndarray::IxDyn(&[1, 1, 2, 3])).unwrap());
+        assert_eq!(agreement(&r, &c, Layout::Scores { axis: 2, unit: Unit::Positions }), Some(50.0));
+        assert_eq!(agreement(&r, &c, labels), Some(50.0));
+        assert_eq!(agreement(&r, &c, Layout::Numbers), None);
+    }
+
+    #[test]
+    fn the_worst_tenth_is_not_hidden_by_the_others_and_silence_is_no_failure() {
+        let mut rows = vec![[3.0, 4.0, 0.0]; 20];
+        let reference = samples(&rows);
+        (rows[7], rows[8]) = ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]);
+        let metrics = measure(&reference, &samples(&rows)).unwrap();
+        assert!((metrics.sqnr - 10.0).abs() < 1e-9 && metrics.worst_decile_sqnr.abs() < 1e-9, "{metrics:?}");
+        let mut noisy = rows.clone();
+        noisy[7] = [0.01, 0.0, 0.0];
+        assert!(measure(&samples(&rows), &samples(&noisy)).unwrap().worst_decile_sqnr > 30.0);
     }
 
     #[test]

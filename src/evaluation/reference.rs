@@ -72,6 +72,6 @@ impl<'a> Reference<'a> {
             outputs.push(output);
         }
         let engine = concat!("zeroq ", env!("CARGO_PKG_VERSION")).to_string();
-        Ok(Comparison { engine, engine_reason: String::new(), samples: self.set.len(), outputs, left_out: Vec::new(), accuracy: None })
+        Ok(Comparison { engine, samples: self.set.len(), outputs, ..Comparison::default() })
     }
 }

@@ -8,6 +8,8 @@ use super::gate::Verdict;
 use super::input_report::InputReport;
 use super::latency::{Ratio, Trial};
 use super::layers::LayerComparison;
+use super::layout::{Layout, Unit};
+use super::parts::Part;
 use crate::calibration::Provenance;
 use crate::memory;
 use crate::onnx::{Encoded, hexadecimal};
@@ -39,20 +41,48 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// One output of two models.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputComparison {
     pub name: String,
     /// Shape for one sample.
     pub shape: Vec<usize>,
-    /// Percent of samples with the same greatest element.
+    #[serde(skip)]
+    pub layout: Layout,
+    /// Percent of what both models take for the same class; `null` for outputs that are no scores of classes.
     pub agreement_percent: Option<f64>,
+    /// What has a class of its own.
+    pub agreement_of: Option<Unit>,
+    /// Over all samples and elements.
     pub sqnr_db: f64,
+    /// Over the tenth of the samples that is the worst.
+    pub worst_decile_sqnr_db: f64,
+    /// Channels whose numbers are of another size than the others; empty where all are alike.
+    pub parts: Vec<Part>,
     #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cosine: f64,
     /// `null` in JSON where it is infinite.
     #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub max_abs_error: f64,
+}
+
+impl OutputComparison {
+    /// The part whose SQNR is below that of the whole, the worst.
+    pub fn worst_part(&self) -> Option<&Part> {
+        let below = self.parts.iter().filter(|part| part.sqnr_db < self.sqnr_db);
+        below.min_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db))
+    }
+
+    /// SQNR of the worst part in decibels, of the whole where there are no parts.
+    pub fn least_sqnr(&self) -> f64 {
+        self.worst_part().map_or(self.sqnr_db, |part| part.sqnr_db)
+    }
+
+    /// `output y`, or `output y, channels 4..7` where a part is the worst.
+    pub fn worst_place(&self) -> String {
+        let part = self.worst_part().map(|part| format!(", {part}")).unwrap_or_default();
+        format!("output `{}`{part}", self.name)
+    }
 }
 
 /// Top-1 accuracy on labelled samples.
@@ -75,7 +105,7 @@ pub struct LeftOut {
 }
 
 /// Two models on the same samples.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What ran both.
@@ -95,9 +125,9 @@ impl Comparison {
         self.outputs.iter().filter_map(|output| output.agreement_percent).min_by(f64::total_cmp)
     }
 
-    /// Decibels of the worst output.
+    /// Decibels of the worst part of the worst output.
     pub fn least_sqnr(&self) -> Option<f64> {
-        self.outputs.iter().map(|output| output.sqnr_db).min_by(f64::total_cmp)
+        self.outputs.iter().map(OutputComparison::least_sqnr).min_by(f64::total_cmp)
     }
 }
 
@@ -264,10 +294,12 @@ impl Thresholds {
             if let (Some(least), Some(found)) = (self.agreement_percent, output.agreement_percent)
                 && found < least
             {
-                missed.push(format!("output `{}` agrees on {found:.2} % of the samples, less than {least} %", output.name));
+                let of = output.agreement_of.map_or("samples", Unit::name);
+                missed.push(format!("output `{}` agrees on {found:.2} % of the {of}, less than {least} %", output.name));
             }
-            if let Some(least) = self.sqnr_db.filter(|least| output.sqnr_db < *least) {
-                missed.push(format!("output `{}` has an SQNR of {:.2} dB, less than {least} dB", output.name, output.sqnr_db));
+            let sqnr = output.least_sqnr();
+            if let Some(least) = self.sqnr_db.filter(|least| sqnr < *least) {
+                missed.push(format!("{} has an SQNR of {sqnr:.2} dB, less than {least} dB", output.worst_place()));
             }
         }
         missed
@@ -290,15 +322,8 @@ mod tests {
     }
 
     fn comparison(agreement_percent: Option<f64>, sqnr_db: f64) -> Comparison {
-        let output = OutputComparison { name: "y".into(), shape: vec![1], agreement_percent, sqnr_db, cosine: 1.0, max_abs_error: 0.0 };
-        Comparison {
-            engine: "none".into(),
-            engine_reason: String::new(),
-            samples: 1,
-            outputs: vec![output],
-            left_out: Vec::new(),
-            accuracy: None,
-        }
+        let output = OutputComparison { name: "y".into(), agreement_percent, sqnr_db, ..OutputComparison::default() };
+        Comparison { samples: 1, outputs: vec![output], ..Comparison::default() }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A comparison as tables, for a job summary or a comment.
 
 use super::super::text::{bytes, escape_name, shape};
-use crate::evaluation::{CompareReport, LayerComparison, LeftOut};
+use crate::evaluation::{CompareReport, LayerComparison, LeftOut, Unit};
 
 /// Layers that are told of.
 const TOLD: usize = 20;
@@ -49,17 +49,22 @@ fn verdicts(report: &CompareReport) -> String {
 }
 
 fn outputs(report: &CompareReport) -> String {
-    let mut text = "| output | shape | agreement | SQNR | cosine | greatest error |\n|---|---|---|---|---|---|\n".to_string();
+    let mut text =
+        "| output | shape | agreement | SQNR | worst tenth | cosine | greatest error |\n|---|---|---|---|---|---|---|\n".to_string();
     for output in &report.comparison.outputs {
-        let agreement = output.agreement_percent.map_or("–".into(), |percent| format!("{percent:.2} %"));
+        let of = output.agreement_of.filter(|unit| *unit != Unit::Samples).map(|unit| format!(" of {}", unit.name())).unwrap_or_default();
+        let agreement = output.agreement_percent.map_or("–".into(), |percent| format!("{percent:.2} %{of}"));
         let (name, sizes) = (cell(&output.name), shape(&output.shape));
         text += &format!(
-            "| {name} | {sizes} | {agreement} | {:.2} dB | {:.6} | {:.3e} |\n",
-            output.sqnr_db, output.cosine, output.max_abs_error
+            "| {name} | {sizes} | {agreement} | {:.2} dB | {:.2} dB | {:.6} | {:.3e} |\n",
+            output.sqnr_db, output.worst_decile_sqnr_db, output.cosine, output.max_abs_error
         );
+        for part in &output.parts {
+            text += &format!("| {name}, {part} | up to {:.3} | – | {:.2} dB | – | – | – |\n", part.peak, part.sqnr_db);
+        }
     }
     for LeftOut { name, reason } in &report.comparison.left_out {
-        text += &format!("| {} | – | not compared: {} | – | – | – |\n", cell(name), cell(reason));
+        text += &format!("| {} | – | not compared: {} | – | – | – | – |\n", cell(name), cell(reason));
     }
     text
 }
@@ -100,7 +105,7 @@ mod tests {
         let text = markdown(&report("y", false));
         assert!(text.starts_with("## zeroq compare: **failed**\n"), "{text}");
         assert!(text.contains("| **missed** | min-agreement | output \\`y\\`: 98.5 found, 99 asked |"), "{text}");
-        assert!(text.contains("| y | 1x10 | 98.50 % | 30.25 dB | 0.999000 | 1.250e-1 |"), "{text}");
+        assert!(text.contains("| y | 1x10 | 98.50 % | 30.25 dB | 27.00 dB | 0.999000 | 1.250e-1 |"), "{text}");
     }
 
     #[test]
@@ -109,7 +114,7 @@ mod tests {
         assert!(!text.contains("<script>") && !text.contains('\u{1}'), "{text}");
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let ends = |row: &str| row.replace("\\|", "").matches('|').count();
-        let odd: Vec<&str> = rows.filter(|row| ![4, 7].contains(&ends(row))).collect();
+        let odd: Vec<&str> = rows.filter(|row| ![4, 8].contains(&ends(row))).collect();
         assert!(odd.is_empty(), "{odd:?}");
     }
 }

@@ -87,8 +87,8 @@ impl FromStr for FormatFile {
 #[cfg(test)]
 mod samples {
     use crate::evaluation::{
-        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, LeftOut, OutputComparison, Place, Ratio, Rule, SCHEMA,
-        Speed, Verdict,
+        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, LeftOut, OutputComparison, Part, Place, Ratio, Rule,
+        SCHEMA, Speed, Unit, Verdict,
     };
 
     /// A report with a name that tries everything.
@@ -97,9 +97,13 @@ mod samples {
             name: name.into(),
             shape: vec![1, 10],
             agreement_percent: Some(98.5),
+            agreement_of: Some(Unit::Samples),
             sqnr_db: 30.25,
+            worst_decile_sqnr_db: 27.0,
+            parts: vec![Part { axis: 1, channels: vec![(4, 7)], peak: 0.5, sqnr_db: 12.5 }],
             cosine: 0.999,
             max_abs_error: 0.125,
+            ..OutputComparison::default()
         };
         let accuracy = Accuracy { output: name.into(), samples: 4, reference_percent: 90.0, candidate_percent: 89.5 };
         let file = |path: &str| FileReport { path: path.into(), bytes: 1000, sha256: "00".into() };
