@@ -17,6 +17,7 @@ mod name_old_rounding;
 mod pad_channels;
 mod plain_products;
 mod replace_reduce_mean;
+mod scale_quantized;
 mod sizes;
 mod split_channels;
 #[cfg(test)]

@@ -379,3 +379,50 @@ fn a_factor_of_weights_that_others_read_is_not_theirs() {
     let graph = sketch.plain("y", "Mul", "g h").outputs("y");
     assert_becomes(&graph, |graph| simplify(graph).unwrap(), "(x)\n g = Gemm(x, g_w)\n h = MatMul(x, w)\n y = Mul(g, h)\n -> y");
 }
+
+#[test]
+fn a_batch_norm_behind_quantized_weights_goes_into_their_scales() {
+    let axis = || Attributes::default().int("axis", 0);
+    let numbers = |elements: [f32; 4]| TensorData::vector(elements.to_vec());
+    let network = |scale: [f32; 4], lowest: i8| {
+        let weights = TensorData::new(&[4, 3, 1, 1], (0..12i8).map(|index| if index == 5 { lowest } else { 20 * (index - 5) }).collect());
+        let sketch = Sketch::new(&[0, 3, 4, 4]).constant("w", weights).scalar("s", 0.01).constant("z", TensorData::scalar(0i8));
+        let sketch = sketch.node("d", "DequantizeLinear", "w s z", axis()).plain("c", "Conv", "x d");
+        let sketch = sketch.constant("g", numbers(scale)).constant("b", numbers([0.1, 0.2, 0.3, 0.4]));
+        let sketch = sketch.constant("m", numbers([0.3, 0.2, 0.1, 0.4])).constant("v", numbers([0.5, 1.0, 2.0, 1.5]));
+        sketch.plain("n", "BatchNormalization", "c g b m v").plain("y", "Relu", "n").outputs("y")
+    };
+    let text = "(x)
+        d = DequantizeLinear(w_folded, w_folded_scale, w_folded_zero_point)
+        n = Conv(x, d, w_bias)
+        y = Relu(n)
+        -> y";
+    let fold = |wanted: (usize, usize)| move |graph: &mut Graph| assert_eq!(fold_batch_norm(graph).unwrap(), wanted);
+    let after = assert_becomes(&network([1.5, -0.7, 0.0, 2.0], 1), fold((1, 0)), text);
+    let integers = after.constant(after.find_value("w_folded").unwrap()).unwrap().to_i64().unwrap();
+    assert_eq!(integers, [-100, -80, -60, 40, 20, -1, 0, 0, 0, 80, 100, 120]);
+    // −128 has no opposite.
+    let mut kept = network([1.5, -0.7, 0.0, 2.0], -128);
+    assert_eq!(fold_batch_norm(&mut kept).unwrap(), (0, 1));
+}
+
+#[test]
+fn what_each_output_of_a_product_sums_up_is_told_of_all_kinds() {
+    let amounts = [1.0, 10.0, 100.0, 1000.0];
+    let sums = |operator: &str, shape: &[usize], attributes: Attributes| {
+        let elements: Vec<f32> = (1..=shape.iter().product()).map(|index| index as f32).collect();
+        let sketch = Sketch::new(&[0, 4, 1, 1]).constant("w", TensorData::new(shape, elements.clone()));
+        let sketch = if shape.len() == 2 { sketch.plain("x2", "Flatten", "x") } else { sketch.plain("x2", "Relu", "x") };
+        let graph = sketch.node("y", operator, "x2 w", attributes).outputs("y");
+        let (_, node) = graph.producer(graph.outputs[0]).unwrap();
+        assert_eq!(outputs_of(node, shape), Some(weighted_sums(node, shape, &elements, &amounts).len()));
+        weighted_sums(node, shape, &elements, &amounts)
+    };
+    let plain = Attributes::default;
+    assert_eq!(sums("Conv", &[1, 4, 1, 1], plain()), [4321.0]);
+    assert_eq!(sums("Conv", &[2, 2, 1, 1], plain().int("group", 2)), [21.0, 4300.0]);
+    assert_eq!(sums("Gemm", &[4, 2], plain()), [7531.0, 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 1, 1, 2], plain()), [7531.0 + 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 2, 1, 1], plain()), [7531.0, 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 1, 1, 1], plain().int("group", 2)), [21.0, 4300.0]);
+}
