@@ -53,6 +53,7 @@ struct Rules {
     largest_weight: u8,
     per_channel: &'static str,
     integer_bias: bool,
+    transposed_convolutions: bool,
     placement: &'static str,
     format: &'static str,
     fixed_shapes: bool,
@@ -94,6 +95,7 @@ impl Rules {
             largest_weight: target.largest_weight,
             per_channel: target.per_channel.name(),
             integer_bias: target.integer_bias,
+            transposed_convolutions: target.transposed_convolutions,
             placement: target.placement.name(),
             format: target.format.name(),
             fixed_shapes: target.fixed_shapes,
@@ -115,6 +117,7 @@ fn describe(target: &Target) -> String {
     let rules = Rules::of(target);
     let zero = if rules.symmetric_activations { "zero point 0" } else { "a zero point of their own" };
     let biases = if rules.integer_bias { "int32, scale of the input times that of the weights" } else { "float" };
+    let transposed = if rules.transposed_convolutions { "on integers" } else { "in float, their weights stored as integers" };
     let sizes = if rules.fixed_shapes { "all must be known; an open batch becomes 1" } else { "may stay open" };
     let costs = if rules.costs_measured {
         "measured: --objective weighs them"
@@ -126,6 +129,7 @@ fn describe(target: &Target) -> String {
         ("weights", format!("{}, zero point 0, magnitudes up to {} in 8 bits", rules.weight_types.join(", "), rules.largest_weight)),
         ("their scales", target.per_channel.description().to_string()),
         ("biases", biases.to_string()),
+        ("ConvTranspose", transposed.to_string()),
         ("quantizers", target.placement.description().to_string()),
         ("written as", target.format.description().to_string()),
         ("precisions", rules.precisions.join(", ")),

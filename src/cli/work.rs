@@ -119,11 +119,20 @@ fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn P
     if request.require_bn && request.stats_from.is_none() {
         require_batch_normalization(&original.graph)?;
     }
-    if widen_float16(&mut original.graph)? {
-        progress.note("the model computes in float16: it is taken for the same model in float32, and what stays float is written so");
-    }
+    widen(&mut original.graph, progress)?;
     bind(&mut original.graph, &request.shapes, progress)?;
     Ok(original)
+}
+
+/// Takes a model in float16 for one in float32.
+///
+/// # Errors
+/// If layers have other floats.
+fn widen(graph: &mut Graph, progress: &dyn Progress) -> Result<()> {
+    if widen_float16(graph)? {
+        progress.note("the model computes in float16: it is taken for the same model in float32, and what stays float is written so");
+    }
+    Ok(())
 }
 
 /// How much a model's outputs mind the precision of each layer.
@@ -302,6 +311,7 @@ pub fn inspect(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<
     let model = load(path, limits, &stopwatch)?;
     let [usual, ..] = targets::all();
     let target = model.metadata("zeroq.target").and_then(targets::find).unwrap_or(usual);
+    let shaped = shaped(&model.graph, &stopwatch);
     Ok(InspectReport {
         schema: SCHEMA,
         command: "inspect",
@@ -311,14 +321,16 @@ pub fn inspect(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<
         ir_version: model.ir_version,
         producer: model.producer(),
         provenance: model.metadata_of("zeroq."),
-        anatomy: dissect(&model.graph, &shaped(&model.graph, &stopwatch), &target),
+        anatomy: dissect(&model.graph, &shaped, &target),
         warnings: stopwatch.warnings(),
     })
 }
 
-/// A copy with all shapes that can be told.
+/// A copy as `quantize` sees it, with all shapes that can be told.
 fn shaped(graph: &Graph, progress: &dyn Progress) -> Graph {
-    single_sample(graph).unwrap_or_else(|error| {
+    let mut copy = graph.clone();
+    let seen = widen(&mut copy, progress).and_then(|_| simplify(&mut copy)).and_then(|_| single_sample(&copy));
+    seen.unwrap_or_else(|error| {
         progress.warn(&format!("not all shapes can be told, and the model cannot be quantized as it is: {error}"));
         let mut copy = graph.clone();
         // What could be told before the node that refuses stays.

@@ -5,7 +5,7 @@ use crate::emit::{Student, TunedBias, TunedWeight};
 use crate::error::Result;
 use crate::execution::{self, observe};
 use crate::graph::{Graph, NodeId, ValueId};
-use crate::ops::{Conv, Gemm};
+use crate::ops::{Conv, ConvTranspose, Gemm};
 use crate::passes::{outputs_of, weighted_sums};
 use crate::progress::Progress;
 use crate::tensor::TensorData;
@@ -139,7 +139,8 @@ fn weight_of(graph: &Graph, student: &Student, id: NodeId) -> Option<TunedWeight
 
 fn add_bias(graph: &mut Graph, student: &mut Student, id: NodeId, outputs: usize) {
     let node = graph.node(id).clone();
-    let takes_one = node.is::<Conv>().is_some() || node.is::<Gemm>().is_some_and(|gemm| gemm.beta == 1.0);
+    let convolves = node.is::<Conv>().is_some() || node.is::<ConvTranspose>().is_some();
+    let takes_one = convolves || node.is::<Gemm>().is_some_and(|gemm| gemm.beta == 1.0);
     if takes_one && node.input(2).is_none() {
         let name = graph.unused_name(&format!("{}_bias", node.name));
         let value = graph.add_constant(name, TensorData::vector(vec![0.0f32; outputs]));

@@ -7,7 +7,7 @@ use super::names::shared_zero_point;
 use crate::calibration::Ranges;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
-use crate::ops::{Conv, DequantizeLinear, Gemm, QuantizeLinear, Sharing};
+use crate::ops::{Conv, ConvTranspose, DequantizeLinear, Gemm, QuantizeLinear, Sharing};
 use crate::passes::outputs_of;
 use crate::quantization::{QuantPlan, WeightPoint, scheme};
 use crate::tensor::{DataType, TensorData};
@@ -75,7 +75,9 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale });
     }
     for point in &plan.weights {
-        add_weight(graph, point, plan.target.largest_weight, &mut student)?;
+        if !point.kept {
+            add_weight(graph, point, plan.target.largest_weight, &mut student)?;
+        }
         if let Some(bias) = graph.node(point.node).input(2).filter(|bias| is_tunable_bias(graph, point, *bias)) {
             let bias = own_constant(graph, point.node, 2, bias);
             student.biases.push(TunedBias { node: point.node, value: bias });
@@ -131,7 +133,7 @@ fn add_pair(
 }
 
 fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut Student) -> Result<()> {
-    let WeightPoint { node, value, axis, data_type, .. } = *point;
+    let WeightPoint { node, input, value, axis, data_type, .. } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
         let pair = graph.readers(known.value).iter().find_map(|(id, _)| {
@@ -140,7 +142,7 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
             let (reader, _) = *graph.readers(quantized).first()?;
             graph.node(reader).output(0)
         });
-        graph.set_input(node, 1, pair.or(Some(value)));
+        graph.set_input(node, input, pair.or(Some(value)));
         return Ok(());
     }
     let name = graph.value(value).name.clone();
@@ -157,7 +159,7 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
     let scale = add_constant(graph, &format!("{name}_scale"), TensorData::new(shape, params.scale));
     let zero_point = shared_zero_point(graph, zeros);
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
-    graph.set_input(node, 1, Some(dequantized));
+    graph.set_input(node, input, Some(dequantized));
     student.weights.push(TunedWeight { node, value, scale, axis });
     Ok(())
 }
@@ -167,7 +169,8 @@ fn is_tunable_bias(graph: &Graph, point: &WeightPoint, bias: ValueId) -> bool {
     let node = graph.node(point.node);
     let gemm = node.is::<Gemm>().is_some_and(|gemm| gemm.beta == 1.0);
     let one_each = outputs_of(node, weight.shape()).is_some_and(|outputs| tensor.shape() == [outputs]);
-    tensor.data_type() == DataType::F32 && one_each && (gemm || node.is::<Conv>().is_some())
+    let convolves = node.is::<Conv>().is_some() || node.is::<ConvTranspose>().is_some();
+    tensor.data_type() == DataType::F32 && one_each && (gemm || convolves)
 }
 
 /// A constant that only this node reads, so that tuning it touches nothing else.

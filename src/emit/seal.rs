@@ -1,6 +1,6 @@
 //! Constants become integers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::captures::shield_captures;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::{DequantizeLinear, Sharing};
 use crate::passes::seal_constants;
-use crate::quantization::{QuantPlan, Width};
+use crate::quantization::{QuantPlan, WeightPoint, Width};
 use crate::tensor::{DataType, TensorData};
 
 /// Largest int32 bias that leaves room for the accumulator.
@@ -25,9 +25,11 @@ const LARGEST_BIAS: f64 = 1_073_741_824.0;
 /// If a bias has no scale to follow.
 pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()> {
     if plan.target.integer_bias {
-        let stored: HashSet<NodeId> = plan.weights.iter().filter(|point| !point.integer).map(|point| point.node).collect();
-        for bias in student.biases.iter().filter(|bias| !stored.contains(&bias.node)) {
-            seal_bias(graph, bias)?;
+        let products: HashMap<NodeId, &WeightPoint> = plan.weights.iter().map(|point| (point.node, point)).collect();
+        for bias in &student.biases {
+            if let Some(point) = products.get(&bias.node).filter(|point| point.integer) {
+                seal_bias(graph, bias, point.kept)?;
+            }
         }
         graph.sort()?;
     }
@@ -83,12 +85,12 @@ fn scale_of(graph: &Graph, bias: &TunedBias, index: usize) -> Result<(ValueId, O
     found.ok_or_else(|| Error::node(&node.name, node.operator.name(), format!("input {index} is not quantized")))
 }
 
-fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
+fn seal_bias(graph: &mut Graph, bias: &TunedBias, kept: bool) -> Result<()> {
     let ((input_scale, input_width), (weight_scale, _)) = (scale_of(graph, bias, 0)?, scale_of(graph, bias, 1)?);
     let list = |value: ValueId| graph.constant(value).and_then(TensorData::to_f32).unwrap_or_default();
     let (x, mut weights, elements) = (list(input_scale), list(weight_scale), list(bias.value));
     let Some(x) = x.first().copied() else { return Err(Error::Internal("an input has no scale".to_string())) };
-    // A bias beyond int32 gets a coarser weight scale for its channel.
+    // A bias beyond int32 gets a coarser weight scale for its channel, unless that would change weights that are kept.
     let mut enlarged = false;
     for (channel, b) in elements.iter().enumerate() {
         let index = channel.min(weights.len().saturating_sub(1));
@@ -98,7 +100,7 @@ fn seal_bias(graph: &mut Graph, bias: &TunedBias) -> Result<()> {
             enlarged = true;
         }
     }
-    if enlarged && input_width == Some(Width::Sixteen) {
+    if enlarged && (input_width == Some(Width::Sixteen) || kept) {
         return Ok(());
     }
     if enlarged {

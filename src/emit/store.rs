@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::ops::{Cast, DequantizeLinear, Mul};
-use crate::quantization::QuantPlan;
+use crate::quantization::{QuantPlan, WeightPoint};
 use crate::tensor::{DataType, TensorData};
 
 /// Before: `y = Conv(x, DequantizeLinear(w, s))`, where the plan has the product in float. After:
@@ -16,9 +16,9 @@ use crate::tensor::{DataType, TensorData};
 /// # Errors
 /// If the graph is not sound.
 pub(super) fn store_weights(graph: &mut Graph, plan: &QuantPlan) -> Result<()> {
-    let integer: BTreeSet<Option<ValueId>> =
-        plan.weights.iter().filter(|point| point.integer).map(|point| graph.node(point.node).input(1)).collect();
-    let stored: BTreeSet<Option<ValueId>> = plan.weights.iter().map(|point| graph.node(point.node).input(1)).collect();
+    let weights = |point: &WeightPoint| graph.node(point.node).input(point.input);
+    let integer: BTreeSet<Option<ValueId>> = plan.weights.iter().filter(|point| point.integer).map(weights).collect();
+    let stored: BTreeSet<Option<ValueId>> = plan.weights.iter().map(weights).collect();
     for (index, value) in stored.difference(&integer).flatten().enumerate() {
         multiply_out(graph, *value, index);
     }

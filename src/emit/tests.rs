@@ -205,3 +205,69 @@ fn weights_rounded_together_to_float16_disturb_less_than_one_by_one() {
     let (teacher, together, nearest) = (outputs(&teacher), outputs(&alone), outputs(&nearest));
     assert!(distance(&teacher, &together) < 0.7 * distance(&teacher, &nearest));
 }
+
+/// A convolution, one that doubles the size, and another, for `target`: as it was, and sealed.
+fn up_sampled(target: &str, group: usize) -> (Graph, Graph, Vec<crate::quantization::KernelForecast>) {
+    let stride = crate::ops::Attributes::default().sizes("strides", &[2, 2]).int("group", group as i64);
+    let sketch = Sketch::new(&[1, 3, 6, 6]).conv("a", "x", (3, 8), 3, 1).plain("r", "Relu", "a");
+    let sketch =
+        sketch.weights("t_w", &[8, 6 / group, 2, 2], 0.3).weights("t_b", &[6], 0.2).node("t", "ConvTranspose", "r t_w t_b", stride);
+    let teacher = sketch.plain("s", "Relu", "t").conv("y", "s", (6, 4), 1, 1).outputs("y");
+    let plan = Assignment::uniform(&teacher, &Widths::INT8).plan(&teacher, &targets::find(target).unwrap(), &[]).unwrap();
+    let (observer, config) = (observers::find("mse").unwrap(), execution::Config::default());
+    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+    let mut sealed = teacher.clone();
+    let student = insert(&mut sealed, &plan, &ranges).unwrap();
+    assert_eq!(student.biases.len(), 1);
+    seal(&mut sealed, &plan, &student).unwrap();
+    let kernels = verify(&sealed, &plan.target);
+    (teacher, sealed, kernels)
+}
+
+#[test]
+fn a_transposed_convolution_is_sealed_with_scales_of_its_outputs() {
+    for (target, group, scales, bias) in
+        [("qnn", 1, 6, DataType::I32), ("qnn", 2, 1, DataType::I32), ("tensorrt", 1, 6, DataType::F32), ("ort-cpu", 1, 6, DataType::F32)]
+    {
+        let (teacher, sealed, kernels) = up_sampled(target, group);
+        assert!(distance(&outputs(&teacher), &outputs(&sealed)) < 0.05, "{target}");
+        let node = sealed.nodes().find(|(_, node)| node.operator.name() == "ConvTranspose").unwrap().1;
+        let forecast = kernels.iter().find(|kernel| kernel.operator == "ConvTranspose").unwrap();
+        assert_eq!(forecast.integer, target != "ort-cpu", "{target}: {:?}", forecast.reason);
+        let made = |index: usize| sealed.producer(node.input(index).unwrap()).map(|(_, node)| node);
+        let weight = made(1).unwrap();
+        assert_eq!(sealed.constant(weight.input(1).unwrap()).unwrap().len(), scales, "{target}");
+        let integers = if forecast.integer { weight.input(0) } else { sealed.producer(weight.input(0).unwrap()).unwrap().1.input(0) };
+        assert_eq!(sealed.constant(integers.unwrap()).unwrap().data_type(), DataType::I8);
+        let numbers = made(2).map_or(node.input(2), |dequantizer| dequantizer.input(0)).unwrap();
+        assert_eq!(sealed.constant(numbers).unwrap().data_type(), bias, "{target}");
+    }
+}
+
+#[test]
+fn weights_that_are_integers_already_stay_and_their_product_is_integer() {
+    let integers = TensorData::new(&[8, 3, 3, 3], (0..216i32).map(|index| (index * 37 % 255 - 127) as i8).collect());
+    let axis = crate::ops::Attributes::default().int("axis", 0);
+    let sketch = Sketch::new(&[0, 3, 6, 6]).constant("w", integers.clone()).constant("s", TensorData::vector(vec![0.006f32; 8]));
+    let sketch = sketch.constant("z", TensorData::vector(vec![0i8; 8])).node("d", "DequantizeLinear", "w s z", axis);
+    let sketch = sketch.weights("b", &[8], 0.3).plain("c", "Conv", "x d b").norm("n", "c", 8).plain("r", "Relu", "n");
+    let mut teacher = sketch.conv("y", "r", (8, 4), 3, 1).outputs("y");
+    assert_eq!(prepare(&mut teacher).unwrap(), (1, 0));
+    for target in ["ort-cpu", "qnn", "tensorrt", "tract"] {
+        let plan = Assignment::uniform(&teacher, &Widths::INT8).plan(&teacher, &targets::find(target).unwrap(), &[]).unwrap();
+        let (observer, config) = (observers::find("mse").unwrap(), execution::Config::default());
+        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+        let mut sealed = teacher.clone();
+        let student = insert(&mut sealed, &plan, &ranges).unwrap();
+        assert_eq!((student.weights.len(), student.biases.len()), (1, 1));
+        seal(&mut sealed, &plan, &student).unwrap();
+        assert!(distance(&outputs(&teacher), &outputs(&sealed)) < 0.05, "{target}");
+        let kept = sealed.value_ids().filter(|value| sealed.constant(*value) == Some(&integers) && !sealed.readers(*value).is_empty());
+        assert_eq!(kept.count(), 1, "{target}");
+        let mut kernels = verify(&sealed, &plan.target);
+        if target == "tract" {
+            to_qoperator(&mut sealed, &mut kernels).unwrap();
+        }
+        assert!(kernels.iter().all(|kernel| kernel.integer), "{target}: {kernels:?}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Looking at the finished graph with the eyes of the runtime.
 
 use crate::graph::{Graph, Node, NodeId, ValueId};
-use crate::ops::{Clip, DequantizeLinear, QuantizeLinear, Relu};
-use crate::quantization::{KernelForecast, Placement, Target, Width};
+use crate::ops::{Clip, Conv, ConvTranspose, DequantizeLinear, QuantizeLinear, Relu};
+use crate::quantization::{KernelForecast, NO_TRANSPOSED_CONVOLUTION, Placement, Target, Width, is_product};
 
 /// Why layers of other widths than 8 bits do not run as integers.
 pub const NO_INTEGER_KERNEL: &str = "runtimes compute with integers of 4 or 16 bits in float";
@@ -12,7 +12,7 @@ pub fn verify(graph: &Graph, target: &Target) -> Vec<KernelForecast> {
     let consumers = graph.consumers();
     let mut forecasts = Vec::new();
     for (_, node) in graph.nodes() {
-        if !matches!(node.operator.name(), "Conv" | "Gemm" | "MatMul" | "ConvTranspose") {
+        if !is_product(node) {
             continue;
         }
         let reason = obstacle(graph, &consumers, node, target);
@@ -26,8 +26,9 @@ fn obstacle(graph: &Graph, consumers: &[Vec<(NodeId, usize)>], node: &Node, targ
     let dequantized = |value: Option<ValueId>| {
         value.is_none_or(|value| graph.producer(value).is_some_and(|(_, node)| node.is::<DequantizeLinear>().is_some()))
     };
-    if node.operator.name() == "ConvTranspose" {
-        return Some("runtimes have no integer kernel for this operator".to_string());
+    let transposed = node.is::<ConvTranspose>().is_some();
+    if transposed && !target.transposed_convolutions {
+        return Some(NO_TRANSPOSED_CONVOLUTION.to_string());
     }
     if !dequantized(node.input(0)) || !dequantized(node.input(1)) {
         return Some("its data or weights are not quantized".to_string());
@@ -40,7 +41,7 @@ fn obstacle(graph: &Graph, consumers: &[Vec<(NodeId, usize)>], node: &Node, targ
     if !is_eight(integers(0)) || !is_eight(integers(1)) {
         return Some(NO_INTEGER_KERNEL.to_string());
     }
-    if target.placement == Placement::WeightedInputs || node.operator.name() != "Conv" {
+    if target.placement == Placement::WeightedInputs || node.is::<Conv>().is_none() && !transposed {
         return None;
     }
     if !dequantized(node.input(2)) {

@@ -8,8 +8,7 @@ use super::report::FileReport;
 use crate::emit::verify;
 use crate::graph::{Graph, Node, ValueId, known_shape};
 use crate::ops::Foreign;
-use crate::ops::operator::QuantizationRole;
-use crate::quantization::Target;
+use crate::quantization::{KernelForecast, Target, forecast, is_product};
 use crate::tensor::DataType;
 
 /// What `zeroq inspect` found.
@@ -89,24 +88,15 @@ pub struct ProductReport {
     pub multiplications: Option<u64>,
 }
 
-/// Takes `graph` apart. `shaped` is a copy of it in which constants are folded and shapes are known, as far as they can be: what
-/// quantization sees of the products. What is quantized already is judged with the eyes of `target`.
+/// Takes `graph` apart. `shaped` is a copy of it as `quantize` simplifies it, with all shapes that can be known: what quantization for
+/// `target` sees of the products. What is quantized already is judged with the eyes of `target`.
 pub fn dissect(graph: &Graph, shaped: &Graph, target: &Target) -> Anatomy {
     let mut operators = BTreeMap::new();
     for (_, node) in graph.nodes() {
         *operators.entry(operator_name(node)).or_insert(0) += 1;
     }
     let quantized_nodes = graph.nodes().filter(|(_, node)| quantizes(node.operator.name())).count();
-    let products = shaped.nodes().filter(|(_, node)| is_product(node)).map(|(_, node)| product(shaped, node));
-    let mut products: Vec<ProductReport> = products.collect();
-    if quantized_nodes > 0 {
-        let forecasts: HashMap<String, Option<String>> =
-            verify(graph, target).into_iter().map(|forecast| (forecast.node, forecast.reason)).collect();
-        for product in &mut products {
-            product.reason = forecasts.get(&product.node).cloned().unwrap_or_else(|| product.reason.take());
-            product.integer = product.reason.is_none();
-        }
-    }
+    let products = products(graph, shaped, target, quantized_nodes > 0);
     Anatomy {
         inputs: graph.inputs.iter().map(|id| value(graph, *id)).collect(),
         outputs: graph.outputs.iter().map(|id| value(graph, *id)).collect(),
@@ -166,34 +156,21 @@ fn foreign(node: &Node) -> Option<ForeignReport> {
     Some(ForeignReport { node: node.name.clone(), operator: operator_name(node), reason: foreign.reason.clone() })
 }
 
-fn is_product(node: &Node) -> bool {
-    node.operator.quantization_role() == QuantizationRole::Weighted
-        || ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.operator.name())
-}
-
-fn product(graph: &Graph, node: &Node) -> ProductReport {
-    let reason = why_float(graph, node);
-    ProductReport {
-        node: node.name.clone(),
-        operator: node.operator.name().to_string(),
-        integer: reason.is_none(),
-        reason,
-        multiplications: multiplications(graph, node),
+/// The products of `shaped`, under the operators that they have in `graph`.
+fn products(graph: &Graph, shaped: &Graph, target: &Target, quantized: bool) -> Vec<ProductReport> {
+    let reasons = |forecasts: Vec<KernelForecast>| forecasts.into_iter().map(|forecast| (forecast.node, forecast.reason));
+    let mut forecasts: HashMap<String, Option<String>> = reasons(forecast(shaped, target)).collect();
+    if quantized {
+        forecasts.extend(reasons(verify(graph, target)));
     }
-}
-
-fn why_float(graph: &Graph, node: &Node) -> Option<String> {
-    if let Some(foreign) = node.is::<Foreign>() {
-        return Some(foreign.reason.clone());
-    }
-    let Some(weight) = node.input(1) else { return Some("it has no weights".into()) };
-    let Some(constant) = graph.constant(weight) else {
-        return Some(format!("its weights `{}` are not constant", graph.value(weight).name));
-    };
-    match constant.data_type() {
-        DataType::F32 => None,
-        other => Some(format!("its weights `{}` are {other}, not f32", graph.value(weight).name)),
-    }
+    let operators: HashMap<&str, &str> = graph.nodes().map(|(_, node)| (node.name.as_str(), node.operator.name())).collect();
+    let told = shaped.nodes().filter_map(|(_, node)| {
+        let reason = forecasts.get(&node.name).filter(|_| is_product(node))?.clone();
+        let operator = operators.get(node.name.as_str()).copied().unwrap_or(node.operator.name());
+        let multiplications = multiplications(shaped, node);
+        Some(ProductReport { node: node.name.clone(), operator: operator.to_string(), integer: reason.is_none(), reason, multiplications })
+    });
+    told.collect()
 }
 
 /// Multiplications for one sample; an open batch counts as one.

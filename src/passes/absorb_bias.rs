@@ -2,7 +2,9 @@
 
 use super::equalize_layers::{Seam, channel_of};
 use crate::graph::{Graph, Node, NodeId};
-use crate::ops::{AveragePool, Conv, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, LeakyRelu, MaxPool, PRelu, Relu, Reshape};
+use crate::ops::{
+    AveragePool, Conv, ConvTranspose, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, LeakyRelu, MaxPool, PRelu, Relu, Reshape,
+};
 use crate::tensor::{DataType, TensorData};
 
 /// Whether [`absorb_bias`] can be applied to `seam`: everything between shifts with its input where that is not negative,
@@ -51,8 +53,12 @@ fn own_bias<'a>(graph: &'a Graph, node: &Node) -> Option<&'a TensorData> {
     (graph.readers(value).len() == 1 && tensor.len() == outputs).then_some(tensor)
 }
 
-fn output_axis(node: &Node) -> usize {
-    usize::from(node.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b))
+/// The dimension of the weights that outputs lie along, and how many groups share its places.
+pub(super) fn output_axis(node: &Node) -> (usize, usize) {
+    match node.is::<ConvTranspose>() {
+        Some(conv) => (1, conv.conv.group),
+        None => (usize::from(node.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b)), 1),
+    }
 }
 
 fn weight_outputs(graph: &Graph, node: &Node) -> Option<usize> {
@@ -61,7 +67,8 @@ fn weight_outputs(graph: &Graph, node: &Node) -> Option<usize> {
 
 /// Number of outputs of a product with weights of `shape`.
 pub fn outputs_of(node: &Node, shape: &[usize]) -> Option<usize> {
-    shape.get(output_axis(node)).copied()
+    let (axis, groups) = output_axis(node);
+    Some(shape.get(axis)? * groups)
 }
 
 /// Σ w · a over all that each output of `node` reads, where input channel c is `amounts[c]` everywhere.
@@ -72,11 +79,12 @@ fn product(graph: &Graph, node: &Node, amounts: &[f64]) -> Option<Vec<f64>> {
 
 /// Σ w · a for weights `elements` of `node`.
 pub fn weighted_sums(node: &Node, shape: &[usize], elements: &[f32], amounts: &[f64]) -> Vec<f64> {
-    let (axis, channel_of) = (output_axis(node), channel_of(node));
-    let inner: usize = shape[axis + 1..].iter().product();
-    let mut sums = vec![0.0; shape[axis]];
+    let ((axis, groups), channel_of) = (output_axis(node), channel_of(node));
+    let (inner, per_group) = (shape[axis + 1..].iter().product::<usize>(), shape[axis]);
+    let mut sums = vec![0.0; per_group * groups];
     for (index, w) in elements.iter().enumerate() {
-        sums[index / inner % shape[axis]] += f64::from(*w) * amounts[channel_of(shape, index)];
+        let group = index * groups / elements.len();
+        sums[group * per_group + index / inner % per_group] += f64::from(*w) * amounts[channel_of(shape, index)];
     }
     sums
 }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::graph::{Graph, Node, NodeId, ValueId};
-use crate::ops::{AveragePool, Conv, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, LeakyRelu, MaxPool, PRelu, Relu, Reshape};
+use crate::ops::{
+    AveragePool, Conv, ConvTranspose, Flatten, Gemm, GlobalAveragePool, GlobalMaxPool, LeakyRelu, MaxPool, PRelu, Relu, Reshape,
+};
 use crate::tensor::{DataType, TensorData};
 
 /// Channels that a convolution makes and that convolutions and matrix products alone read, with nothing but positively
@@ -126,7 +128,7 @@ pub fn scale_seam(graph: &mut Graph, seam: &Seam, factors: &[f32]) {
 /// The input channel that element `index` of the weights of `consumer` belongs to, from their shape.
 pub fn channel_of(consumer: &Node) -> impl Fn(&[usize], usize) -> usize + use<> {
     let group = consumer.is::<Conv>().map_or(1, |conv| conv.group);
-    let rows = consumer.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b);
+    let rows = consumer.is::<Gemm>().is_some_and(|gemm| !gemm.transpose_b) || consumer.is::<ConvTranspose>().is_some();
     move |shape, index| {
         let inner: usize = shape[2..].iter().product();
         let (row, column) = (index / (shape[1] * inner), index / inner % shape[1]);

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use super::absorb_bias::output_axis;
+use super::scale_quantized::scale_quantized;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId, check};
 use crate::ops::{BatchNormalization, Conv, ConvTranspose, Gemm};
@@ -50,47 +52,59 @@ fn affine(graph: &Graph, node: &Node) -> Result<Vec<(f64, f64)>> {
     Ok((0..scale.len()).map(channel).collect())
 }
 
-/// Which dimension of the weights is the output channel, and the number of groups it is split into.
-fn output_axis(node: &Node) -> Option<(usize, usize)> {
-    if node.is::<Conv>().is_some() {
-        return Some((0, 1));
-    }
-    if let Some(conv) = node.is::<ConvTranspose>() {
-        return Some((1, conv.conv.group));
-    }
-    let gemm = node.is::<Gemm>()?;
-    (gemm.alpha == 1.0 && gemm.beta == 1.0).then_some((usize::from(!gemm.transpose_b), 1))
+/// The dimension of the weights that outputs lie along and the number of groups that share it, where there is a place for factors
+/// and shifts of outputs.
+fn foldable_axis(node: &Node) -> Option<(usize, usize)> {
+    let convolves = node.is::<Conv>().is_some() || node.is::<ConvTranspose>().is_some();
+    let plain = node.is::<Gemm>().is_some_and(|gemm| gemm.alpha == 1.0 && gemm.beta == 1.0);
+    (convolves || plain).then(|| output_axis(node))
 }
 
 fn fold_into_producer(graph: &mut Graph, id: NodeId, node: &Node, affine: &[(f64, f64)]) -> Result<bool> {
     let (Some(x), Some(y)) = (node.input(0), node.output(0)) else { return Ok(false) };
     let Some((producer, weighted)) = graph.producer(x).map(|(id, node)| (id, node.clone())) else { return Ok(false) };
     let sole = graph.readers(x).len() == 1 && !graph.is_output(x);
-    let weight = weighted.input(1).and_then(|value| Some((value, graph.constant(value)?.clone())));
-    let (Some((axis, groups)), Some((weight_id, weight)), true) = (output_axis(&weighted), weight, sole) else { return Ok(false) };
+    let (Some((axis, groups)), Some(weight), true) = (foldable_axis(&weighted), weighted.input(1), sole) else { return Ok(false) };
     let bias = match weighted.input(2).map(|value| (value, graph.constant(value).and_then(TensorData::to_f32))) {
         None => vec![0.0; affine.len()],
         Some((_, Some(bias))) if bias.len() == affine.len() => bias,
         Some((_, Some(bias))) if bias.len() == 1 => vec![bias[0]; affine.len()],
         _ => return Ok(false),
     };
-    let Some(scaled) = scale_channels(&weight, axis, groups, affine) else { return Ok(false) };
-    let shifted: Vec<f32> = bias.iter().zip(affine).map(|(b, (factor, shift))| (f64::from(*b) * factor + shift) as f32).collect();
-    let weight_name = graph.value(weight_id).name.clone();
-    let weight_name = if graph.readers(weight_id).len() == 1 {
-        graph.rename_value(weight_id, graph.unused_name(&format!("{weight_name}_unfolded")));
-        weight_name
-    } else {
-        graph.unused_name(&format!("{weight_name}_folded"))
+    let weight_name = match graph.constant(weight).cloned() {
+        Some(tensor) => scale_constant(graph, producer, (weight, &tensor), (axis, groups), affine),
+        None => scale_quantized(graph, weight, (axis, groups), affine),
     };
+    let Some(weight_name) = weight_name else { return Ok(false) };
+    let shifted: Vec<f32> = bias.iter().zip(affine).map(|(b, (factor, shift))| (f64::from(*b) * factor + shift) as f32).collect();
     let bias_name = graph.unused_name(&format!("{weight_name}_bias"));
-    let (weight, bias) = (graph.add_constant(weight_name, scaled), graph.add_constant(bias_name, TensorData::vector(shifted)));
-    graph.set_input(producer, 1, Some(weight));
-    graph.forget_unread(weight_id);
+    let bias = graph.add_constant(bias_name, TensorData::vector(shifted));
     graph.set_input(producer, 2, Some(bias));
     graph.remove_node(id);
     graph.set_output(producer, 0, y);
     Ok(true)
+}
+
+/// Gives `producer` weights of its own that are scaled by the factors; returns their name.
+fn scale_constant(
+    graph: &mut Graph,
+    producer: NodeId,
+    (value, tensor): (ValueId, &TensorData),
+    (axis, groups): (usize, usize),
+    affine: &[(f64, f64)],
+) -> Option<String> {
+    let scaled = scale_channels(tensor, axis, groups, affine)?;
+    let name = graph.value(value).name.clone();
+    let name = if graph.readers(value).len() == 1 {
+        graph.rename_value(value, graph.unused_name(&format!("{name}_unfolded")));
+        name
+    } else {
+        graph.unused_name(&format!("{name}_folded"))
+    };
+    let scaled = graph.add_constant(name.clone(), scaled);
+    graph.set_input(producer, 1, Some(scaled));
+    graph.forget_unread(value);
+    Some(name)
 }
 
 fn scale_channels(weight: &TensorData, axis: usize, groups: usize, affine: &[(f64, f64)]) -> Option<TensorData> {

@@ -8,13 +8,16 @@ mod eliminate_identities;
 mod equalize_layers;
 mod flatten_softmax;
 mod fold_batch_norm;
+mod fold_bias;
 mod fold_constants;
 mod infer_shapes;
 mod macs;
 mod merge_pad;
 mod name_old_rounding;
 mod pad_channels;
+mod plain_products;
 mod replace_reduce_mean;
+mod scale_quantized;
 mod sizes;
 mod split_channels;
 #[cfg(test)]
@@ -34,20 +37,22 @@ pub use eliminate_identities::eliminate_identities;
 pub use equalize_layers::{Seam, channel_of, find_seams, scale_seam};
 pub use flatten_softmax::flatten_softmax;
 pub use fold_batch_norm::fold_batch_norm;
+pub use fold_bias::fold_bias;
 pub use fold_constants::{fold_constants, seal_constants};
 pub use infer_shapes::{fact_of, infer_shapes};
 pub use macs::macs;
 pub use merge_pad::merge_pad;
 pub use name_old_rounding::name_old_rounding;
 pub use pad_channels::pad_channels;
+pub use plain_products::plain_products;
 pub use replace_reduce_mean::replace_reduce_mean;
 pub use split_channels::{Strand, find_strands, split_channels};
 pub use unpack_sequences::unpack_sequences;
 pub use upgrade_opset::upgrade_opset;
 pub use widen_float16::widen_float16;
 
-/// Removes what exporters leave behind: shape arithmetic, identities, separate padding. BatchNormalization stays, since
-/// synthesis reads it.
+/// Removes what exporters leave behind: shape arithmetic, identities, separate padding and biases, factors of products.
+/// BatchNormalization stays, since synthesis reads it.
 ///
 /// # Errors
 /// If the graph is not sound.
@@ -57,6 +62,8 @@ pub fn simplify(graph: &mut Graph) -> Result<()> {
     infer_shapes(graph)?;
     eliminate_identities(graph)?;
     merge_pad(graph)?;
+    plain_products(graph)?;
+    fold_bias(graph)?;
     graph.remove_dead_nodes(&[]);
     infer_shapes(graph)?;
     check(graph)

@@ -289,3 +289,140 @@ fn layers_in_float64_are_named() {
     let message = widen_float16(&mut graph).unwrap_err().to_string();
     assert!(message.contains("node `y` (Conv): weights of type f64; export the model in float32"), "{message}");
 }
+
+/// A convolution to four channels, and what is added to it.
+fn with_addition(operator: &str, inputs: &str, shape: &[usize]) -> Graph {
+    let sketch = Sketch::new(&[0, 3, 4, 4]).conv("c", "x", (3, 4), 3, 1).weights("k", shape, 0.5);
+    sketch.plain("a", operator, inputs).plain("y", "Relu", "a").outputs("y")
+}
+
+#[test]
+fn a_constant_added_to_a_convolution_is_its_bias() {
+    let text = "(x)
+        a = Conv(x, c_w, c_w_bias)
+        y = Relu(a)
+        -> y";
+    for shape in [&[1usize, 4, 1, 1][..], &[4, 1, 1], &[1], &[]] {
+        assert_becomes(&with_addition("Add", "c k", shape), |graph| simplify(graph).unwrap(), text);
+        assert_becomes(&with_addition("Add", "k c", shape), |graph| simplify(graph).unwrap(), text);
+        assert_becomes(&with_addition("Sub", "c k", shape), |graph| simplify(graph).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_is_not_one_number_for_each_output_channel_stays_an_addition() {
+    for shape in [&[4usize][..], &[1, 4], &[4, 4, 1], &[1, 4, 1, 4], &[1, 1, 1, 1, 1]] {
+        let graph = with_addition("Add", "c k", shape);
+        let mut after = graph.clone();
+        simplify(&mut after).unwrap();
+        assert_eq!(after.to_string(), graph.to_string(), "{shape:?}");
+    }
+    let read_twice = Sketch::new(&[0, 3, 4, 4]).conv("c", "x", (3, 4), 3, 1).weights("k", &[4, 1, 1], 0.5);
+    let graph = read_twice.plain("a", "Add", "c k").plain("s", "Sub", "k c").plain("y", "Mul", "a s").outputs("y");
+    let mut after = graph.clone();
+    simplify(&mut after).unwrap();
+    assert_eq!(after.to_string(), graph.to_string());
+}
+
+#[test]
+fn biases_behind_all_products_and_statistics_end_in_one_bias() {
+    let sketch = Sketch::new(&[0, 3, 4, 4]).conv("c", "x", (3, 4), 3, 1).weights("k", &[4], 0.5).integers("four", &[1, 4, 1, 1]);
+    let sketch = sketch.plain("k4", "Reshape", "k four").plain("a", "Add", "c k4").norm("n", "a", 4);
+    let sketch = sketch.weights("t_w", &[4, 2, 2, 2], 0.4).weights("t_b", &[4], 0.4).weights("u", &[4, 1, 1], 0.5);
+    let group = Attributes::default().int("group", 2);
+    let sketch = sketch.node("t", "ConvTranspose", "n t_w t_b", group).plain("v", "Add", "u t").plain("p", "GlobalAveragePool", "v");
+    let sketch = sketch.plain("f", "Flatten", "p").weights("m_w", &[4, 5], 0.5).weights("m_b", &[1, 5], 0.5);
+    let sketch = sketch.plain("m", "MatMul", "f m_w").plain("mb", "Add", "m m_b").weights("g_w", &[5, 3], 0.5).weights("g_b", &[3], 0.5);
+    let sketch = sketch.weights("g_k", &[1], 0.5).plain("g", "Gemm", "mb g_w g_b").plain("y", "Add", "g g_k");
+    let text = "(x)
+        n = Conv(x, c_w, c_w_bias_1)
+        v = ConvTranspose(n, t_w, t_w_bias)
+        p = GlobalAveragePool(v)
+        f = Flatten(p)
+        mb = Gemm(f, m_w, m_w_bias)
+        y = Gemm(mb, g_w, g_w_bias)
+        -> y";
+    let both = |graph: &mut Graph| {
+        simplify(graph).unwrap();
+        assert_eq!(prepare(graph).unwrap(), (1, 0));
+    };
+    assert_becomes(&sketch.outputs("y"), both, text);
+}
+
+#[test]
+fn products_take_the_form_of_integer_kernels() {
+    let factors = Attributes::default().float("alpha", 0.5).float("beta", 2.0).int("transB", 1);
+    let sketch = Sketch::new(&[2, 3, 4]).weights("m_w", &[1, 4, 5], 0.5).plain("m", "MatMul", "x m_w").plain("r", "ReduceMean", "m");
+    let sketch = sketch.integers("two", &[5, -1]).plain("t", "Reshape", "m two").plain("n", "Neg", "t");
+    let turned = sketch.node("u", "Transpose", "n", Attributes::default().ints("perm", &[1, 0]));
+    let sketch = turned.weights("g_w", &[3, 6], 0.5).weights("g_b", &[1, 3], 0.5);
+    let sketch = sketch.node("g", "Gemm", "n g_w g_b", factors).weights("h_w", &[6, 2], 0.5);
+    let graph = sketch.node("h", "Gemm", "u h_w", Attributes::default().int("transA", 1)).outputs("g h");
+    let text = "(x)
+        m = MatMul(x, m_w)
+        t = Reshape(m, two)
+        n = Neg(t)
+        g = Gemm(n, g_w, g_b)
+        h = Gemm(n, h_w)
+        -> g, h";
+    let after = assert_becomes(&graph, |graph| simplify(graph).unwrap(), text);
+    let shape = |name: &str| after.constant(after.find_value(name).unwrap()).unwrap().shape().to_vec();
+    assert_eq!(["m_w", "g_b"].map(shape), [vec![4, 5], vec![3]]);
+    let gemms = after.nodes().filter_map(|(_, node)| node.is::<crate::ops::Gemm>());
+    assert!(gemms.into_iter().all(|gemm| (gemm.alpha, gemm.beta, gemm.transpose_a) == (1.0, 1.0, false)));
+}
+
+#[test]
+fn a_factor_of_weights_that_others_read_is_not_theirs() {
+    let half = Attributes::default().float("alpha", 0.5);
+    let sketch = Sketch::new(&[0, 4]).weights("w", &[4, 4], 0.5).node("g", "Gemm", "x w", half).plain("h", "MatMul", "x w");
+    let graph = sketch.plain("y", "Mul", "g h").outputs("y");
+    assert_becomes(&graph, |graph| simplify(graph).unwrap(), "(x)\n g = Gemm(x, g_w)\n h = MatMul(x, w)\n y = Mul(g, h)\n -> y");
+}
+
+#[test]
+fn a_batch_norm_behind_quantized_weights_goes_into_their_scales() {
+    let axis = || Attributes::default().int("axis", 0);
+    let numbers = |elements: [f32; 4]| TensorData::vector(elements.to_vec());
+    let network = |scale: [f32; 4], lowest: i8| {
+        let weights = TensorData::new(&[4, 3, 1, 1], (0..12i8).map(|index| if index == 5 { lowest } else { 20 * (index - 5) }).collect());
+        let sketch = Sketch::new(&[0, 3, 4, 4]).constant("w", weights).scalar("s", 0.01).constant("z", TensorData::scalar(0i8));
+        let sketch = sketch.node("d", "DequantizeLinear", "w s z", axis()).plain("c", "Conv", "x d");
+        let sketch = sketch.constant("g", numbers(scale)).constant("b", numbers([0.1, 0.2, 0.3, 0.4]));
+        let sketch = sketch.constant("m", numbers([0.3, 0.2, 0.1, 0.4])).constant("v", numbers([0.5, 1.0, 2.0, 1.5]));
+        sketch.plain("n", "BatchNormalization", "c g b m v").plain("y", "Relu", "n").outputs("y")
+    };
+    let text = "(x)
+        d = DequantizeLinear(w_folded, w_folded_scale, w_folded_zero_point)
+        n = Conv(x, d, w_bias)
+        y = Relu(n)
+        -> y";
+    let fold = |wanted: (usize, usize)| move |graph: &mut Graph| assert_eq!(fold_batch_norm(graph).unwrap(), wanted);
+    let after = assert_becomes(&network([1.5, -0.7, 0.0, 2.0], 1), fold((1, 0)), text);
+    let integers = after.constant(after.find_value("w_folded").unwrap()).unwrap().to_i64().unwrap();
+    assert_eq!(integers, [-100, -80, -60, 40, 20, -1, 0, 0, 0, 80, 100, 120]);
+    // −128 has no opposite.
+    let mut kept = network([1.5, -0.7, 0.0, 2.0], -128);
+    assert_eq!(fold_batch_norm(&mut kept).unwrap(), (0, 1));
+}
+
+#[test]
+fn what_each_output_of_a_product_sums_up_is_told_of_all_kinds() {
+    let amounts = [1.0, 10.0, 100.0, 1000.0];
+    let sums = |operator: &str, shape: &[usize], attributes: Attributes| {
+        let elements: Vec<f32> = (1..=shape.iter().product()).map(|index| index as f32).collect();
+        let sketch = Sketch::new(&[0, 4, 1, 1]).constant("w", TensorData::new(shape, elements.clone()));
+        let sketch = if shape.len() == 2 { sketch.plain("x2", "Flatten", "x") } else { sketch.plain("x2", "Relu", "x") };
+        let graph = sketch.node("y", operator, "x2 w", attributes).outputs("y");
+        let (_, node) = graph.producer(graph.outputs[0]).unwrap();
+        assert_eq!(outputs_of(node, shape), Some(weighted_sums(node, shape, &elements, &amounts).len()));
+        weighted_sums(node, shape, &elements, &amounts)
+    };
+    let plain = Attributes::default;
+    assert_eq!(sums("Conv", &[1, 4, 1, 1], plain()), [4321.0]);
+    assert_eq!(sums("Conv", &[2, 2, 1, 1], plain().int("group", 2)), [21.0, 4300.0]);
+    assert_eq!(sums("Gemm", &[4, 2], plain()), [7531.0, 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 1, 1, 2], plain()), [7531.0 + 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 2, 1, 1], plain()), [7531.0, 8642.0]);
+    assert_eq!(sums("ConvTranspose", &[4, 1, 1, 1], plain().int("group", 2)), [21.0, 4300.0]);
+}

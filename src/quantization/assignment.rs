@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::plan::{ActivationPoint, QuantPlan, plan_around};
 use super::target::{Placement, Target};
+use super::verdict::integers_behind;
 use super::widths::{Width, Widths};
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId};
@@ -71,6 +72,9 @@ fn assign(graph: &Graph, plan: &mut QuantPlan, assignment: &Assignment) {
     let mut sharing: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
     plan.weights.iter().for_each(|point| sharing.entry(point.value).or_default().push(point.node));
     plan.weights.retain_mut(|point| {
+        if point.kept {
+            return true;
+        }
         let width = widest(sharing[&point.value].iter().map(|id| assignment.of(*id).weights));
         point.data_type = width.unwrap_or(Width::Eight).data_type(true);
         width.is_some()
@@ -132,8 +136,9 @@ struct Layers {
 
 impl Layers {
     fn find(graph: &Graph) -> Self {
+        let is_constant = |value: ValueId| graph.constant(value).is_some() || integers_behind(graph, value).is_some();
         let is_product = |node: &Node| {
-            let constant = node.input(1).is_some_and(|weight| graph.constant(weight).is_some());
+            let constant = node.input(1).is_some_and(is_constant);
             constant && node.operator.quantization_role() == QuantizationRole::Weighted
         };
         let (mut products, mut behind, mut read_later) = (BTreeSet::new(), HashSet::new(), HashSet::new());

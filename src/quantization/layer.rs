@@ -15,11 +15,11 @@ pub struct Layer {
 }
 
 impl QuantPlan {
-    /// The layers with quantized weights, in the order of execution.
+    /// The layers whose weights are quantized here, in the order of execution.
     pub fn layers(&self, graph: &Graph) -> Vec<Layer> {
         let mut layers: Vec<Layer> = Vec::new();
         let mut places: HashMap<ValueId, usize> = HashMap::new();
-        for point in &self.weights {
+        for point in self.weights.iter().filter(|point| !point.kept) {
             match places.get(&point.value) {
                 Some(place) => layers[*place].products.push(point.node),
                 None => {

@@ -16,6 +16,7 @@ pub mod scheme;
 pub mod squant;
 pub mod target;
 pub mod targets;
+mod verdict;
 mod widths;
 
 pub use assignment::{Assignment, LayerWidths};
@@ -27,4 +28,5 @@ pub use objective::{Objective, faster_in_float, movable_nodes};
 pub use params::QuantParams;
 pub use plan::{ActivationPoint, Group, KernelForecast, QuantPlan, WeightPoint, clip_bounds, plan, plan_around};
 pub use target::{Format, PerChannel, Placement, Target};
+pub use verdict::{NO_TRANSPOSED_CONVOLUTION, forecast, is_product};
 pub use widths::{Width, Widths};

@@ -6,6 +6,7 @@ use super::costs::{Price, RuntimeCosts};
 use super::cut::{FIRST, FORBIDDEN, Network, SECOND};
 use super::plan::{QuantPlan, plan, plan_around};
 use super::target::{Placement, Target};
+use super::verdict::is_paired;
 use crate::error::Result;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
@@ -81,8 +82,14 @@ pub fn faster_in_float(
 /// If nothing can be quantized.
 pub fn movable_nodes(graph: &Graph, target: &Target, exclude: &[String]) -> Result<BTreeSet<NodeId>> {
     let plan = plan(graph, target, exclude)?;
-    let quantized = plan.activations.iter().map(|point| point.value).collect();
+    let quantized = quantized_values(graph, &plan);
     Ok(movable(graph, &plan, &quantized).collect())
+}
+
+/// Values that the plan quantizes, and those that are quantized already.
+fn quantized_values(graph: &Graph, plan: &QuantPlan) -> HashSet<ValueId> {
+    let planned = plan.activations.iter().map(|point| point.value);
+    planned.chain(graph.value_ids().filter(|value| is_paired(graph, *value))).collect()
 }
 
 fn movable<'a>(graph: &'a Graph, plan: &QuantPlan, quantized: &'a HashSet<ValueId>) -> impl Iterator<Item = NodeId> + 'a {
@@ -105,7 +112,7 @@ struct Division<'a> {
 
 impl<'a> Division<'a> {
     fn new(graph: &'a Graph, sample: &'a Graph, costs: &'a RuntimeCosts, plan: &QuantPlan) -> Self {
-        let quantized: HashSet<ValueId> = plan.activations.iter().map(|point| point.value).collect();
+        let quantized = quantized_values(graph, plan);
         let mut network = Network::new();
         let places = movable(graph, plan, &quantized).map(|id| (id, network.add_place())).collect();
         Division { graph, sample, costs, places, prices: BTreeMap::new(), quantized, network }
@@ -146,7 +153,7 @@ impl<'a> Division<'a> {
         for value in self.graph.value_ids().filter(|value| self.graph.constant(*value).is_none()) {
             let readers: Vec<usize> = consumers[value.0 as usize].iter().map(|(id, _)| self.place(*id)).collect();
             let producer = self.graph.producer(value).map_or(SECOND, |(id, node)| self.maker(id, node, value));
-            let cost = self.costs.border(self.sample, value);
+            let cost = if is_paired(self.graph, value) { 0.0 } else { self.costs.border(self.sample, value) };
             if producer != SECOND {
                 let float_read = self.network.add_place();
                 self.network.add_edge(producer, float_read, cost);

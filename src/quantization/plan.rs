@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::exclusion::excluded_nodes;
-use super::target::{PerChannel, Placement, Target};
+use super::target::{Placement, Target};
+use super::verdict::{Verdict, is_paired, is_product, judge};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
-use crate::ops::{Clip, Conv, Foreign, Gemm, LeakyRelu, MatMul, Relu};
+use crate::ops::{Clip, Conv, Foreign, LeakyRelu, Relu};
 use crate::tensor::{DataType, TensorData};
 
 /// A value that gets a QDQ pair.
@@ -27,11 +28,15 @@ type Point = (ValueId, Option<Vec<(NodeId, usize)>>);
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightPoint {
     pub node: NodeId,
+    /// Where `node` reads them: 1, but for a matrix product with constants on the left.
+    pub input: usize,
     pub value: ValueId,
     pub axis: Option<usize>,
     pub data_type: DataType,
     /// Whether its node runs on integers; if not, the weights are only stored so.
     pub integer: bool,
+    /// Whether `value` holds integers already, with a DequantizeLinear behind them: they stay as they are.
+    pub kept: bool,
 }
 
 /// Values with common parameters; the range is observed on the first one.
@@ -93,7 +98,7 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
     };
     let weights = planner.choose_weighted();
     if weights.is_empty() {
-        return Err(Error::Usage("nothing to quantize: no Conv, Gemm or MatMul with constant weights is left".to_string()));
+        return Err(Error::Usage("nothing to quantize: no Conv, ConvTranspose, Gemm or MatMul with constant weights is left".to_string()));
     }
     let activations = match target.placement {
         Placement::Everywhere => {
@@ -103,6 +108,7 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
         Placement::WeightedInputs | Placement::ProductInputs => planner.weighted_inputs(),
         Placement::AllValues => planner.all_values(),
     };
+    let activations = activations.into_iter().filter(|(value, _)| !is_paired(graph, *value)).collect();
     let (activations, groups) = planner.group(activations);
     Ok(QuantPlan { target: target.clone(), activations, weights, groups, kernels: planner.kernels })
 }
@@ -127,19 +133,19 @@ impl Planner<'_> {
         let nodes: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
         for id in nodes {
             let node = self.graph.node(id);
-            if !matches!(node.operator.name(), "Conv" | "Gemm" | "MatMul" | "ConvTranspose") {
+            if !is_product(node) {
                 continue;
             }
             let verdict = self.judge(id, node, &axes);
             let forecast =
                 |integer, reason| KernelForecast { node: node.name.clone(), operator: node.operator.name().to_string(), integer, reason };
             match verdict {
-                Ok(point) => {
+                Ok(Verdict { point, reason }) => {
                     axes.insert(point.value, point.axis);
                     if point.integer {
                         self.integer.insert(id);
                     }
-                    self.kernels.push(forecast(point.integer, self.stored.get(&id).cloned()));
+                    self.kernels.push(forecast(point.integer, self.stored.get(&id).cloned().or(reason)));
                     points.push(point);
                 }
                 Err(reason) => self.kernels.push(forecast(false, Some(reason))),
@@ -149,31 +155,17 @@ impl Planner<'_> {
     }
 
     /// The weight to quantize, or why the node stays float.
-    fn judge(&self, id: NodeId, node: &Node, axes: &HashMap<ValueId, Option<usize>>) -> Result<WeightPoint, String> {
+    fn judge(&self, id: NodeId, node: &Node, axes: &HashMap<ValueId, Option<usize>>) -> Result<Verdict, String> {
         let integer = !self.stored.contains_key(&id);
         if integer && self.excluded.contains(&id) {
             return Err("excluded by --exclude".to_string());
         }
-        let axis = match (node.is::<Conv>(), node.is::<Gemm>(), node.is::<MatMul>()) {
-            (Some(_), _, _) => Some(0),
-            (_, Some(gemm), _) if gemm.alpha != 1.0 || gemm.transpose_a => return Err("alpha is not 1, or A is transposed".to_string()),
-            (_, Some(gemm), _) => Some(usize::from(!gemm.transpose_b)),
-            (_, _, Some(_)) => Some(1),
-            _ => return Err("runtimes have no integer kernel for this operator".to_string()),
-        };
-        let (Some(x), Some(value)) = (node.input(0), node.input(1)) else { return Err("an input is missing".to_string()) };
-        let Some(weight) = self.graph.constant(value) else { return Err("its weights are not constant".to_string()) };
-        if self.graph.constant(x).is_some() || weight.data_type() != DataType::F32 || self.graph.value(x).data_type != Some(DataType::F32) {
-            return Err("its data is not float32".to_string());
-        }
-        if node.is::<MatMul>().is_some() && weight.shape().len() != 2 {
-            return Err("its weights are not a matrix".to_string());
-        }
-        if axes.get(&value).is_some_and(|known| *known != axis && known.is_some()) {
+        let mut verdict = judge(self.graph, self.target, id, node)?;
+        if axes.get(&verdict.point.value).is_some_and(|known| *known != verdict.point.axis && known.is_some()) {
             return Err("its weights are shared with a product along another axis".to_string());
         }
-        let per_channel = self.target.per_channel == PerChannel::AllProducts || node.is::<Conv>().is_some();
-        Ok(WeightPoint { node: id, value, axis: axis.filter(|_| per_channel), data_type: DataType::I8, integer })
+        verdict.point.integer &= integer;
+        Ok(verdict)
     }
 
     fn sole_consumer(&self, value: ValueId) -> Option<(NodeId, &Node)> {
@@ -209,6 +201,7 @@ impl Planner<'_> {
 
     fn quantize_between(&mut self) {
         let feeding = self.feeding();
+        self.quantized.extend(self.graph.value_ids().filter(|value| is_paired(self.graph, *value) && feeding.contains(value)));
         for id in self.integer.clone() {
             let node = self.graph.node(id);
             self.quantized.extend(node.input(0));

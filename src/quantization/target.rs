@@ -113,6 +113,8 @@ pub struct Target {
     pub per_channel: PerChannel,
     /// Biases as int32 behind a DequantizeLinear.
     pub integer_bias: bool,
+    /// Whether it runs ConvTranspose on integers; else the weights of one are stored so.
+    pub transposed_convolutions: bool,
     pub placement: Placement,
     pub format: Format,
     /// Sizes of all inputs must be known; an open batch becomes one sample.

@@ -13,6 +13,7 @@ pub const ORT_CPU: Target = Target {
     largest_weight: 127,
     per_channel: PerChannel::AllProducts,
     integer_bias: true,
+    transposed_convolutions: false,
     placement: Placement::Everywhere,
     format: Format::Qdq,
     fixed_shapes: false,

@@ -13,6 +13,7 @@ pub const QNN: Target = Target {
     largest_weight: 127,
     per_channel: PerChannel::Convolutions,
     integer_bias: true,
+    transposed_convolutions: true,
     placement: Placement::AllValues,
     format: Format::Qdq,
     fixed_shapes: true,

@@ -12,6 +12,7 @@ pub const TENSORRT: Target = Target {
     largest_weight: 127,
     per_channel: PerChannel::AllProducts,
     integer_bias: false,
+    transposed_convolutions: true,
     placement: Placement::WeightedInputs,
     format: Format::Qdq,
     fixed_shapes: false,

@@ -12,6 +12,7 @@ pub const TRACT: Target = Target {
     largest_weight: 127,
     per_channel: PerChannel::AllProducts,
     integer_bias: true,
+    transposed_convolutions: false,
     placement: Placement::Everywhere,
     format: Format::QOperator,
     fixed_shapes: false,
