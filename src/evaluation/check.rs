@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 use serde::Serialize;
 
 use super::metrics::decibels;
-use super::report::{Comparison, Thresholds};
+use super::report::{Comparison, OutputComparison, Thresholds};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
 use crate::execution::{Config, evaluate};
@@ -63,6 +63,7 @@ impl Check {
     /// Judges what was found.
     pub fn judge(&mut self) {
         self.missed = self.thresholds.missed(&self.comparison);
+        self.missed.extend(self.bad_tails());
         self.missed
             .extend(self.cut_off.iter().filter(|cut| cut.percent > MOST_CUT_OFF).map(|cut| cut.describe("the samples of the check")));
         let thresholds = self.thresholds_of_witnesses();
@@ -77,6 +78,17 @@ impl Check {
             (true, true) => "passed".to_string(),
             (true, false) => format!("passed, but {}", self.doubts.join("; ")),
         };
+    }
+
+    /// Outputs that are well on most samples alone.
+    fn bad_tails(&self) -> Vec<String> {
+        let Some(least) = self.thresholds.sqnr_db.map(|sqnr| sqnr - UNLIKE_DB) else { return Vec::new() };
+        let bad = self.comparison.outputs.iter().filter(|output| output.worst_decile_sqnr_db < least);
+        let tell = |output: &OutputComparison| {
+            let (name, found) = (&output.name, output.worst_decile_sqnr_db);
+            format!("output `{name}` has an SQNR of {found:.2} dB on the tenth of the samples that is the worst, less than {least} dB")
+        };
+        bad.map(tell).collect()
     }
 
     /// What samples must reach that are unlike those of the training: less SQNR, and no agreement, since they are of no class.
@@ -98,7 +110,9 @@ impl Check {
         let cut = self.cut_off.iter().chain(self.witnesses.iter().flat_map(|witness| &witness.cut_off));
         let cut: f64 = cut.map(|cut| (cut.percent - MOST_CUT_OFF).max(0.0)).sum();
         let witnesses: f64 = self.witnesses.iter().map(|witness| decibels(of_witnesses, &witness.comparison)).sum();
-        decibels(self.thresholds.sqnr_db, &self.comparison) + agreement + witnesses + cut
+        let tails = self.comparison.outputs.iter().zip(of_witnesses);
+        let tails: f64 = tails.map(|(output, wanted)| (wanted - output.worst_decile_sqnr_db).max(0.0)).sum();
+        decibels(self.thresholds.sqnr_db, &self.comparison) + agreement + witnesses + tails + cut
     }
 }
 
