@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::shields::shield;
 use crate::error::Result;
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::{Cast, ConstantOfShape, DequantizeLinear, Foreign, QuantizeLinear, Resize};
@@ -38,6 +39,8 @@ const IN_SINGLE: [(&str, &str); 7] = [
 /// # Errors
 /// If the graph is not sound afterwards.
 pub fn to_float16(graph: &mut Graph, keep_io: bool, largest: &HashMap<ValueId, f32>) -> Result<Float16Report> {
+    shield(graph);
+    graph.sort()?;
     let mut report = Float16Report::default();
     let kept = kept_nodes(graph, largest, &mut report);
     let wide: HashSet<ValueId> = graph.value_ids().filter(|value| graph.value(*value).data_type == Some(DataType::F32)).collect();

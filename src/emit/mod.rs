@@ -1,6 +1,5 @@
 //! Writing a plan into the graph.
 
-mod captures;
 mod float16;
 mod float16_rounding;
 mod four_bits;
@@ -8,6 +7,7 @@ mod insert;
 mod names;
 mod qoperator;
 mod seal;
+mod shields;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::captures::shield_captures;
 use super::four_bits::{absorb_clips, spread_scales};
 use super::insert::{Student, TunedBias};
 use super::names::{shared_zero_point, shorten_names};
+use super::shields::shield;
 use super::store::store_weights;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
@@ -46,7 +46,7 @@ pub fn seal(graph: &mut Graph, plan: &QuantPlan, student: &Student) -> Result<()
     absorb_clips(graph);
     spread_scales(graph);
     store_weights(graph, plan)?;
-    shield_captures(graph);
+    shield(graph);
     graph.sort()?;
     shorten_names(graph);
     check(graph)

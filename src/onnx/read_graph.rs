@@ -15,6 +15,9 @@ use crate::limits::{Limits, beyond};
 use crate::ops::{BatchNormalization, Foreign, Refusal};
 use crate::tensor::TensorData;
 
+/// From this IR version on, a file that lists an initializer among its inputs means that callers may replace it.
+const INITIALIZERS_ARE_NO_INPUTS: i64 = 4;
+
 /// A graph, and what was noticed on the way.
 pub struct GraphParts {
     pub graph: Graph,
@@ -44,6 +47,7 @@ pub fn read_graph(model: &mut ModelProto, header: &Header, left: &Left, limits: 
     reader.name_nodes(&mut nodes);
     reader.add_initializers(std::mem::take(&mut graph.initializer), left)?;
     reader.add_inputs(&graph.input)?;
+    reader.tell_replaceable(&graph.input, header);
     reader.add_outputs_of_nodes(&nodes)?;
     reader.check_subgraphs(&nodes, &Rules { header, limits })?;
     reader.add_nodes(nodes)?;
@@ -198,6 +202,14 @@ impl<'a> Reader<'a> {
             self.values.insert(name, value);
         }
         Ok(())
+    }
+
+    /// Up to a certain IR version, files had to list their initializers among the inputs; later ones mean something by it.
+    fn tell_replaceable(&mut self, inputs: &[ValueInfoProto], header: &Header) {
+        let count = inputs.len() - self.graph.inputs.len();
+        if count > 0 && header.ir_version >= INITIALIZERS_ARE_NO_INPUTS {
+            self.notes.push(format!("{count} inputs have a value in the file, so that callers need not give them: they become constants"));
+        }
     }
 
     fn add_outputs_of_nodes(&mut self, nodes: &[NodeProto]) -> Result<()> {

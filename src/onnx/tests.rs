@@ -6,9 +6,10 @@ use prost::Message;
 
 use super::messages::*;
 use super::samples::*;
-use super::{Limits, Model, from_bytes, load, to_bytes};
+use super::{Limits, Model, from_bytes, load, to_bytes, value_info};
 use crate::error::{Error, Result};
 use crate::graph::Dim;
+use crate::passes::{bind_shapes, infer_shapes};
 use crate::tensor::{DataType, TensorData};
 
 fn read(model: &ModelProto) -> Result<Model> {
@@ -87,11 +88,10 @@ fn accepts_unusual_but_sound_models() {
         }];
         proto
     };
-    let cases: [(&str, ModelProto); 7] = [
+    let cases: [(&str, ModelProto); 6] = [
         ("nodes out of order", changed(|_, g| g.node.reverse())),
         ("no names", changed(|_, g| g.node.iter_mut().for_each(|n| n.name = None))),
         ("the same name twice", changed(|_, g| g.node.iter_mut().for_each(|n| n.name = Some("conv".into())))),
-        ("an initializer among the inputs", changed(|_, g| g.input.push(value("w", &[Ok(2), Ok(1), Ok(2), Ok(2)])))),
         ("an output that is an input", changed(|_, g| g.output.push(value("x", &[])))),
         ("an output that is an initializer", changed(|_, g| g.output.push(value("w", &[])))),
         (
@@ -111,6 +111,36 @@ fn accepts_unusual_but_sound_models() {
         assert_eq!(names_of_nodes(&after).len(), 2, "{what}");
         assert_eq!(after.initializer.len(), 1, "{what}");
     }
+}
+
+#[test]
+fn initializers_are_no_inputs_of_what_is_written() {
+    for (ir_version, notes) in [(3, 0), (4, 1), (8, 1)] {
+        let model = read(&changed(|m, g| {
+            m.ir_version = Some(ir_version);
+            g.input.push(value("w", &[Ok(2), Ok(1), Ok(2), Ok(2)]));
+        }))
+        .unwrap();
+        assert_eq!(names(&written(&model).graph.unwrap().input), ["x"]);
+        assert_eq!(model.notes.iter().filter(|note| note.contains("1 inputs have a value in the file")).count(), notes);
+    }
+}
+
+#[test]
+fn sizes_that_an_open_input_is_bound_to_are_declared_and_so_is_what_follows_from_them() {
+    let dims = |info: &ValueInfoProto| value_info::read(info).unwrap().1.unwrap();
+    let open = changed(|_, g| {
+        g.input[0] = value("x", &[Err("n"), Ok(1), Err("h"), Err("w")]);
+        g.output[0] = value("y", &[Err("n"), Ok(2), Err("h"), Err("w")]);
+    });
+    let mut model = read(&open).unwrap();
+    let sizes = |graph: GraphProto| (dims(&graph.input[0]), dims(&graph.output[0]));
+    assert_eq!(sizes(written(&model).graph.unwrap()), sizes(open.graph.unwrap()));
+    bind_shapes(&mut model.graph, &[("x".to_string(), vec![1, 1, 6, 4])].into()).unwrap();
+    infer_shapes(&mut model.graph).unwrap();
+    let (input, output) = sizes(written(&model).graph.unwrap());
+    let text = |dims: Vec<Dim>| dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!((text(input), text(output)), ("n 1 6 4".to_string(), "n 2 5 3".to_string()));
 }
 
 fn names_of_nodes(graph: &GraphProto) -> std::collections::BTreeSet<&str> {

@@ -73,6 +73,25 @@ pub fn patched(info: &ValueInfoProto, data_type: Option<DataType>) -> ValueInfoP
     info
 }
 
+/// The sizes, where there are any.
+pub fn sizes(info: &ValueInfoProto) -> &[DimensionProto] {
+    let tensor = info.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref());
+    tensor.and_then(|tensor| tensor.shape.as_ref()).map_or(&[], |shape| &shape.dim)
+}
+
+/// `info` with the sizes of `value` in place of those that it leaves open.
+pub fn sized(mut info: ValueInfoProto, value: &Value) -> ValueInfoProto {
+    let tensor = info.r#type.as_mut().and_then(|r#type| r#type.tensor_type.as_mut());
+    let (Some(tensor), Some(known)) = (tensor, &value.shape) else { return info };
+    let open = || TensorShapeProto { dim: vec![DimensionProto::default(); known.len()] };
+    for (dim, known) in tensor.shape.get_or_insert_with(open).dim.iter_mut().zip(known) {
+        if let (Dim::Unknown | Dim::Symbol(_), Dim::Known(1..)) = (read_dim(dim), known) {
+            *dim = write_dim(known);
+        }
+    }
+    info
+}
+
 /// A description of a value that the file did not describe.
 pub fn write(value: &Value) -> ValueInfoProto {
     let shape = value.shape.as_ref().map(|shape| TensorShapeProto { dim: shape.iter().map(write_dim).collect() });

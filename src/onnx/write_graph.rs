@@ -10,15 +10,13 @@ use super::model::Model;
 use super::rename::{Renames, identity, rename_captured};
 use super::{read_node, tensor_proto, value_info};
 use crate::error::{Error, Result};
-use crate::graph::{Dim, Graph, Node, ValueId, check};
+use crate::graph::{Graph, Node, ValueId, check};
 use crate::ops::Foreign;
 use crate::tensor::TensorData;
 
 const PRODUCER: &str = "zeroq";
 /// Tensors of fewer bytes always stay in the model's message, as other writers keep them.
 const LEAST_EXTERNAL: u64 = 1024;
-/// From this IR version on, a file that lists an initializer among its inputs means that callers may replace it.
-const INITIALIZERS_ARE_NO_INPUTS: i64 = 4;
 
 /// The data of an initializer, by its place among the initializers.
 pub type Large = (usize, TensorData);
@@ -46,8 +44,10 @@ pub fn write_model(model: &Model) -> Result<Draft> {
     proto.producer_version = Some(env!("CARGO_PKG_VERSION").to_string());
     set_imports(&mut proto.opset_import, &model.graph);
     let graph = proto.graph.get_or_insert_default();
-    graph.input = write_inputs(model, &graph.input, &initializers);
-    graph.output = write_outputs(&model.graph, &graph.output);
+    let inputs = write_inputs(&model.graph, &graph.input);
+    let is_bound = graph.input.iter().any(|before| inputs.iter().any(|after| became_known(before, after)));
+    graph.output = write_outputs(&model.graph, &graph.output, is_bound);
+    graph.input = inputs;
     graph.value_info.clear();
     graph.quantization_annotation =
         known_annotations(std::mem::take(&mut graph.quantization_annotation), &nodes, &initializers, &graph.input);
@@ -192,38 +192,32 @@ fn set_imports(imports: &mut Vec<OperatorSetIdProto>, graph: &Graph) {
     imports.extend(wanted.into_iter().map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }));
 }
 
-fn write_inputs(model: &Model, original: &[ValueInfoProto], initializers: &[TensorProto]) -> Vec<ValueInfoProto> {
-    let graph = &model.graph;
+/// The inputs as the file described them, with the sizes that the graph was made for. Initializers are none of them: no IR version
+/// that is written asks for that.
+fn write_inputs(graph: &Graph, original: &[ValueInfoProto]) -> Vec<ValueInfoProto> {
     let mut inputs: HashMap<&str, ValueId> = graph.inputs.iter().map(|id| (graph.value(*id).name.as_str(), *id)).collect();
-    let written: HashMap<&str, &TensorProto> = initializers.iter().filter_map(|tensor| Some((tensor.name.as_deref()?, tensor))).collect();
-    let mut infos = Vec::new();
-    for info in original {
-        let name = info.name.as_deref().unwrap_or_default();
-        if let Some(value) = inputs.remove(name) {
-            infos.push(value_info::patched(info, graph.value(value).data_type));
-        } else if let Some(tensor) = written.get(name).filter(|tensor| may_be_replaced(model, info, tensor)) {
-            infos.push(value_info::patched(info, tensor.data_type.map(crate::tensor::DataType::from_code)));
-        }
-    }
+    let described = |info: &ValueInfoProto| {
+        let value = graph.value(inputs.remove(info.name.as_deref().unwrap_or_default())?);
+        Some(value_info::sized(value_info::patched(info, value.data_type), value))
+    };
+    let mut infos: Vec<ValueInfoProto> = original.iter().filter_map(described).collect();
     let added = graph.inputs.iter().filter(|id| inputs.contains_key(graph.value(**id).name.as_str()));
     infos.extend(added.map(|id| value_info::write(graph.value(*id))));
     infos
 }
 
-/// Whether an initializer that the file lists among its inputs is listed again: not if older rules demanded the listing, and
-/// not if it has become another tensor.
-fn may_be_replaced(model: &Model, info: &ValueInfoProto, tensor: &TensorProto) -> bool {
-    let Ok((_, shape)) = value_info::read(info) else { return false };
-    let fits = |dim: &Dim, size: &i64| dim.known().is_none_or(|known| known as i64 == *size);
-    let same_shape = shape.is_none_or(|dims| dims.len() == tensor.dims.len() && dims.iter().zip(&tensor.dims).all(|(d, s)| fits(d, s)));
-    model.ir_version >= INITIALIZERS_ARE_NO_INPUTS && same_shape
+fn became_known(before: &ValueInfoProto, after: &ValueInfoProto) -> bool {
+    before.name == after.name && value_info::sizes(before) != value_info::sizes(after)
 }
 
-fn write_outputs(graph: &Graph, original: &[ValueInfoProto]) -> Vec<ValueInfoProto> {
+/// Sizes that follow from those of inputs are told where inputs have other ones than the file says.
+fn write_outputs(graph: &Graph, original: &[ValueInfoProto], is_bound: bool) -> Vec<ValueInfoProto> {
     let by_name: HashMap<&str, &ValueInfoProto> = original.iter().filter_map(|info| Some((info.name.as_deref()?, info))).collect();
     let one = |id: &ValueId| {
         let value = graph.value(*id);
-        by_name.get(value.name.as_str()).map_or_else(|| value_info::write(value), |info| value_info::patched(info, value.data_type))
+        let Some(info) = by_name.get(value.name.as_str()) else { return value_info::write(value) };
+        let patched = value_info::patched(info, value.data_type);
+        if is_bound { value_info::sized(patched, value) } else { patched }
     };
     graph.outputs.iter().map(one).collect()
 }

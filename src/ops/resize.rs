@@ -159,7 +159,12 @@ impl Resize {
         Ok(target)
     }
 
-    fn axes(&self, rank: usize) -> Result<Vec<usize>, Refusal> {
+    /// Whether the roi matters.
+    pub fn reads_region(&self) -> bool {
+        self.coordinates == CROP
+    }
+
+    pub(super) fn axes(&self, rank: usize) -> Result<Vec<usize>, Refusal> {
         let Some(axes) = &self.axes else { return Ok((0..rank).collect()) };
         let mut seen = vec![false; rank];
         let mut one = |axis: &i64| {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::name_all_dimensions::drop_empty_inputs;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
 use crate::ops::{BatchNormalization, Foreign, GridSample, GroupNormalization, Reduce, ReducedAxes, Resize, RoiAlign, Split};
@@ -132,16 +133,6 @@ fn list_axes(graph: &mut Graph, id: NodeId, reduce: &Reduce) {
     graph.set_input(id, 1, Some(input));
     let axes = ReducedAxes { axes: None, ..reduce.axes.clone() };
     graph.set_operator(id, Arc::new(Reduce { reduction: reduce.reduction, axes }));
-}
-
-/// An empty tensor stood for an input that was not given up to set 12; since set 18 it counts as given.
-fn drop_empty_inputs(graph: &mut Graph, id: NodeId) {
-    for index in 1..graph.node(id).inputs.len() {
-        let given = graph.node(id).input(index).and_then(|value| graph.constant(value));
-        if given.is_some_and(TensorData::is_empty) {
-            graph.set_input(id, index, None);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -136,7 +136,9 @@ fn row_30_initializers_stand_once_and_may_be_listed_as_inputs() {
     refused([case("twice", regraphed(|g| g.initializer.push(g.initializer[0].clone())), &["tensor `w`: two initializers have this name"])]);
     refused([case("input twice", regraphed(|g| g.input.push(g.input[0].clone())), &["graph input `x`"])]);
     refused([case("output twice", regraphed(|g| g.output.push(g.output[0].clone())), &["graph output `y` stands twice"])]);
-    taken(regraphed(|g| g.input.push(value("w", &[8, 3, 3, 3]))), &[], &[]);
+    let replaceable = regraphed(|g| g.input.push(value("w", &[8, 3, 3, 3])));
+    let inputs = taken(replaceable, &[], &["note: 1 inputs have a value in the file"]).written.graph.unwrap().input;
+    assert_eq!(inputs.len(), 1);
     let listed = changed(|m, g| {
         m.ir_version = Some(3);
         let all: Vec<ValueInfoProto> = g.initializer.iter().map(|tensor| value(tensor.name.as_deref().unwrap(), &tensor.dims)).collect();
