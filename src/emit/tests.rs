@@ -215,7 +215,7 @@ fn up_sampled(target: &str, group: usize) -> (Graph, Graph, Vec<crate::quantizat
     let teacher = sketch.plain("s", "Relu", "t").conv("y", "s", (6, 4), 1, 1).outputs("y");
     let plan = Assignment::uniform(&teacher, &Widths::INT8).plan(&teacher, &targets::find(target).unwrap(), &[]).unwrap();
     let (observer, config) = (observers::find("mse").unwrap(), execution::Config::default());
-    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+    let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &config, &Silent).unwrap();
     let mut sealed = teacher.clone();
     let student = insert(&mut sealed, &plan, &ranges).unwrap();
     assert_eq!(student.biases.len(), 1);
@@ -256,7 +256,7 @@ fn weights_that_are_integers_already_stay_and_their_product_is_integer() {
     for target in ["ort-cpu", "qnn", "tensorrt", "tract"] {
         let plan = Assignment::uniform(&teacher, &Widths::INT8).plan(&teacher, &targets::find(target).unwrap(), &[]).unwrap();
         let (observer, config) = (observers::find("mse").unwrap(), execution::Config::default());
-        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), None, &config, &Silent).unwrap();
+        let ranges = calibrate(&teacher, &plan, &noise(&teacher, 16), observer.as_ref(), &config, &Silent).unwrap();
         let mut sealed = teacher.clone();
         let student = insert(&mut sealed, &plan, &ranges).unwrap();
         assert_eq!((student.weights.len(), student.biases.len()), (1, 1));
