@@ -41,6 +41,8 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WitnessCheck {
     pub source: String,
+    /// Whether these samples fail the check, or only add to its doubts.
+    pub judged: bool,
     pub comparison: Comparison,
     pub cut_off: Vec<CutOff>,
 }
@@ -67,10 +69,9 @@ impl Check {
         self.missed
             .extend(self.cut_off.iter().filter(|cut| cut.percent > MOST_CUT_OFF).map(|cut| cut.describe("the samples of the check")));
         let thresholds = self.thresholds_of_witnesses();
-        for WitnessCheck { source, comparison, cut_off } in &self.witnesses {
-            self.missed.extend(thresholds.missed(comparison).into_iter().map(|missed| format!("{missed}, on samples {source}")));
-            let cut = cut_off.iter().filter(|cut| cut.percent > MOST_CUT_OFF);
-            self.missed.extend(cut.map(|cut| cut.describe(&format!("samples {source}"))));
+        for WitnessCheck { source, judged, comparison, .. } in &self.witnesses {
+            let missed = thresholds.missed(comparison).into_iter().map(|missed| format!("{missed}, on samples {source}"));
+            if *judged { self.missed.extend(missed) } else { self.doubts.extend(missed) }
         }
         self.passed = self.missed.is_empty();
         self.verdict = match (self.passed, self.doubts.is_empty()) {
@@ -83,7 +84,9 @@ impl Check {
     /// Outputs that are well on most samples alone.
     fn bad_tails(&self) -> Vec<String> {
         let Some(least) = self.thresholds.sqnr_db.map(|sqnr| sqnr - UNLIKE_DB) else { return Vec::new() };
-        let bad = self.comparison.outputs.iter().filter(|output| output.worst_decile_sqnr_db < least);
+        let well = self.thresholds.sqnr_db.unwrap_or(f64::NEG_INFINITY);
+        let outputs = self.comparison.outputs.iter().filter(|output| output.least_sqnr() >= well);
+        let bad = outputs.filter(|output| output.worst_decile_sqnr_db < least);
         let tell = |output: &OutputComparison| {
             let (name, found) = (&output.name, output.worst_decile_sqnr_db);
             format!("output `{name}` has an SQNR of {found:.2} dB on the tenth of the samples that is the worst, less than {least} dB")
@@ -107,9 +110,9 @@ impl Check {
             (Some(wanted), Some(found)) => (wanted - found).max(0.0) / 2.0,
             _ => 0.0,
         };
-        let cut = self.cut_off.iter().chain(self.witnesses.iter().flat_map(|witness| &witness.cut_off));
-        let cut: f64 = cut.map(|cut| (cut.percent - MOST_CUT_OFF).max(0.0)).sum();
-        let witnesses: f64 = self.witnesses.iter().map(|witness| decibels(of_witnesses, &witness.comparison)).sum();
+        let cut: f64 = self.cut_off.iter().map(|cut| (cut.percent - MOST_CUT_OFF).max(0.0)).sum();
+        let witnesses = self.witnesses.iter().filter(|witness| witness.judged);
+        let witnesses: f64 = witnesses.map(|witness| decibels(of_witnesses, &witness.comparison)).sum();
         let tails = self.comparison.outputs.iter().zip(of_witnesses);
         let tails: f64 = tails.map(|(output, wanted)| (wanted - output.worst_decile_sqnr_db).max(0.0)).sum();
         decibels(self.thresholds.sqnr_db, &self.comparison) + agreement + witnesses + tails + cut

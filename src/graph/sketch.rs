@@ -18,11 +18,16 @@ pub struct Sketch {
 impl Sketch {
     /// One input `x`; a size of 0 is the batch.
     pub fn new(shape: &[usize]) -> Self {
-        let mut graph = Graph { opset: 17, ..Graph::default() };
+        let graph = Graph { opset: 17, ..Graph::default() };
+        Sketch { graph, random: Random::new(7, 0) }.input("x", shape)
+    }
+
+    /// One more input; a size of 0 is the batch.
+    pub fn input(mut self, name: &str, shape: &[usize]) -> Self {
         let dims = shape.iter().map(|n| if *n == 0 { Dim::Symbol("batch".to_string()) } else { Dim::Known(*n) });
-        let x = graph.add_value("x", Some(DataType::F32), Some(dims.collect()));
-        graph.inputs = vec![x];
-        Sketch { graph, random: Random::new(7, 0) }
+        let input = self.graph.add_value(name, Some(DataType::F32), Some(dims.collect()));
+        self.graph.inputs.push(input);
+        self
     }
 
     pub fn value(&self, name: &str) -> ValueId {

@@ -10,8 +10,8 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::progress::{Progress, abridged};
 use crate::quantization::Assignment;
 
-/// Part of what was missed that may be left after a raise, for it to count as a gain.
-const LEAST_GAIN: f64 = 0.9;
+/// Decibels, over all that is missed, from which a raise that does not suffice counts as a gain.
+const LEAST_GAIN: f64 = 0.5;
 /// Times that layers are raised where the user does not say how many: each takes as long as the first trial.
 const ROUNDS: usize = 2;
 
@@ -41,7 +41,7 @@ pub(super) fn hold(
         abridged(raised.iter().map(told)).for_each(|line| progress.note(&format!("self-check: {line}")));
         let next = Trial::new(prepared, assignment, config, progress)?;
         let Some(found) = report(prepared, &next, config, progress)? else { break };
-        if !found.passed && found.deficit() > LEAST_GAIN * check.deficit() {
+        if !found.passed && found.deficit() > check.deficit() - LEAST_GAIN {
             progress.note("self-check: that did not help, and is taken back");
             break;
         }
@@ -88,9 +88,9 @@ pub(super) fn report(prepared: &Prepared, trial: &Trial, config: &Config, progre
 
 fn examine_all(prepared: &Prepared, unseen: &CalibrationSet, trial: &Trial, checking: Checking, config: &Config) -> Result<Check> {
     let (comparison, cut_off) = compare(prepared, unseen, trial, config)?;
-    let witness = |Witness { source, set }: Witness| {
+    let witness = |Witness { source, judged, set }: Witness| {
         let (comparison, cut_off) = compare(prepared, &set, trial, config)?;
-        Ok(WitnessCheck { source, comparison, cut_off })
+        Ok(WitnessCheck { source, judged, comparison, cut_off })
     };
     let mut check = Check {
         source: unseen.provenance.source.clone(),

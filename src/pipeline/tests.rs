@@ -97,7 +97,10 @@ fn the_layers_that_make_the_noise_are_raised_until_the_check_holds() {
         let (before, looked) =
             run(&graph, &Config { check: config.check.map(|check| Checking { budget: Some(0), ..check }), ..config.clone() });
         let looked = looked.check.unwrap();
-        assert!(!looked.passed && looked.raised.is_empty() && looked.missed.len() == 1, "{looked:?}");
+        assert!(
+            !looked.passed && looked.raised.is_empty() && looked.missed.iter().all(|line| line.starts_with("output `y`")),
+            "{looked:?}"
+        );
         let (after, quantized) = run(&graph, &config);
         let check = quantized.check.unwrap();
         assert!(check.passed && before != after, "{}: {check:?}", case.says);

@@ -11,6 +11,8 @@ use crate::synthesis::input_range::PixelRange;
 /// Samples of one source.
 pub(super) struct Witness {
     pub source: String,
+    /// Whether the result must be good on them, which nobody can ask where a range is not certain.
+    pub judged: bool,
     pub set: CalibrationSet,
 }
 
@@ -27,9 +29,9 @@ const BRIGHTNESS: [f32; 3] = [-0.2, 0.0, 0.2];
 pub(super) fn witnesses(prepared: &Prepared, config: &Config) -> Result<Vec<Witness>> {
     let inputs = &prepared.inputs;
     let seed = config.seed.wrapping_add(OTHER_SEED);
-    let mut found = vec![Witness { source: "procedural".into(), set: procedural(inputs, seed, 0)? }];
+    let mut found = vec![Witness { source: "procedural".into(), judged: true, set: procedural(inputs, seed, 0)? }];
     if let Some(unseen) = &prepared.unseen {
-        found.push(Witness { source: "other contrast and brightness".into(), set: shifted(unseen, inputs)? });
+        found.push(Witness { source: "other contrast and brightness".into(), judged: true, set: shifted(unseen, inputs)? });
     }
     let others: Vec<Input> = inputs.iter().map(|input| elsewhere(input).unwrap_or_else(|| input.clone())).collect();
     if others != *inputs {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::execution;
-use crate::graph::sketch::Sketch;
+use crate::graph::sketch::{Sketch, noise};
 use crate::ops::Attributes;
 use crate::progress::Silent;
 use crate::random::Random;
@@ -115,7 +115,12 @@ fn found(kind: &Kind, seed: u64) -> Input {
     };
     let site = Site { value, stored: sums.moments().map(&mut stored).collect(), epsilon: 0.0 };
     let mut inputs = vec![Input::new("x", kind.shape.to_vec(), PixelRange::uniform("unknown", 0.0, 1.0))];
-    let config = Config {
+    find_ranges(&graph, &[site], &mut inputs, &[0], &config(), &Silent).unwrap();
+    inputs.remove(0)
+}
+
+fn config() -> Config {
+    Config {
         samples: 2,
         batch: 2,
         steps: 0,
@@ -123,10 +128,88 @@ fn found(kind: &Kind, seed: u64) -> Input {
         seed: 0,
         input_range: InputRange::default(),
         method: Method::default(),
-        execution,
+        execution: execution::Config::default(),
+    }
+}
+
+/// Statistics of `value` in `graph`, whose inputs hold normal numbers of these means and deviations.
+fn site_of(graph: &Graph, value: &str, spreads: &[(f32, f32)], channels: usize) -> Site {
+    let value = graph.find_value(value).unwrap();
+    let mut data = noise(graph, 64);
+    for (samples, (mean, deviation)) in data.inputs.iter_mut().zip(spreads) {
+        let elements = (0..samples.elements.len()).flat_map(|at| samples.sample(at).unwrap().into_owned());
+        let elements = elements.map(|x| mean + deviation * x).collect();
+        *samples = crate::calibration::Samples::new(&samples.name, samples.shape.clone(), elements).unwrap();
+    }
+    let execution = execution::Config::default();
+    let mut sums = execution::tape::ChannelSums::new(channels);
+    let mut add = |_: usize, values: &[&[f32]]| sums.add_sample(values[0], &mut vec![0.0; 2 * channels], execution.isa);
+    execution::observe(graph, &[value], &data, &execution, &mut add).unwrap();
+    Site { value, stored: sums.moments().map(|(mean, variance)| Gaussian { mean, variance }).collect(), epsilon: 0.0 }
+}
+
+fn unknown(graph: &Graph) -> Vec<Input> {
+    let input = |id: &crate::graph::ValueId| {
+        let value = graph.value(*id);
+        let shape = value.shape.as_deref().and_then(crate::graph::known_shape).unwrap();
+        Input::new(&value.name, shape, PixelRange::uniform("unknown", 0.0, 1.0))
     };
-    find_ranges(&graph, &[site], &mut inputs, &[0], &config, &Silent).unwrap();
-    inputs.remove(0)
+    graph.inputs.iter().map(input).collect()
+}
+
+#[test]
+fn every_input_has_a_range_of_its_own() {
+    let sketch = Sketch::new(&[1, 5, 12]).input("z", &[1, 4, 9]);
+    let sketch = sketch.weights("v", &[16, 5, 3], 0.3).node("a", "Conv", "x v", Attributes::default()).norm("n", "a", 16);
+    let sketch = sketch.weights("w", &[16, 4, 3], 0.3).node("b", "Conv", "z w", Attributes::default()).norm("m", "b", 16);
+    let graph = sketch.outputs("n m");
+    let spreads = [(40.0, 3.0), (-0.5, 0.02)];
+    let sites = [site_of(&graph, "a", &spreads, 16), site_of(&graph, "b", &spreads, 16)];
+    let mut inputs = unknown(&graph);
+    find_ranges(&graph, &sites, &mut inputs, &[0, 1], &config(), &Silent).unwrap();
+    for (input, (mean, deviation)) in inputs.iter().zip(spreads) {
+        let (found, spread) = input.finding.spread.unwrap();
+        let (mean, deviation) = (f64::from(mean), f64::from(deviation));
+        assert_eq!(input.finding.certainty, Certainty::Estimated);
+        assert!((found - mean).abs() < deviation && (0.5..2.0).contains(&(spread / deviation)), "{}: {found} {spread}", input.name);
+    }
+}
+
+#[test]
+fn what_is_not_linear_is_said_to_be_a_guess() {
+    let deep = Sketch::new(&[1, 3, 8, 8]).conv("c", "x", (3, 8), 3, 1).plain("r", "Relu", "c").conv("d", "r", (8, 8), 3, 1);
+    let deep = deep.norm("y", "d", 8).outputs("y");
+    let both = Sketch::new(&[1, 3, 8, 8]).input("z", &[1, 3, 8, 8]).plain("s", "Add", "x z").conv("d", "s", (3, 8), 3, 1);
+    let both = both.norm("y", "d", 8).outputs("y");
+    for graph in [deep, both] {
+        let site = site_of(&graph, "d", &[(0.0, 1.0), (0.0, 1.0)], 8);
+        let mut inputs = unknown(&graph);
+        let open: Vec<usize> = (0..inputs.len()).collect();
+        find_ranges(&graph, &[site], &mut inputs, &open, &config(), &Silent).unwrap();
+        for input in &inputs {
+            assert_eq!(input.finding.certainty, Certainty::Deep);
+            assert!(doubt(input).unwrap().contains("is a guess"));
+        }
+    }
+}
+
+#[test]
+fn channels_of_unlike_size_are_told_apart() {
+    let sketch = Sketch::new(&[1, 3, 40]).weights("w", &[24, 3, 3], 0.3).node("a", "Conv", "x w", Attributes::default());
+    let graph = sketch.norm("y", "a", 24).outputs("y");
+    let value = graph.find_value("a").unwrap();
+    let mut site = site_of(&graph, "a", &[(0.0, 1.0)], 24);
+    // Variances of independent channels add up: channel 1 is ten times as wide as the others.
+    let weights = graph.constant(graph.find_value("w").unwrap()).unwrap().to_f32().unwrap();
+    for (output, stored) in site.stored.iter_mut().enumerate() {
+        let power = |channel: usize| weights[(output * 3 + channel) * 3..][..3].iter().map(|w| f64::from(w * w)).sum::<f64>();
+        *stored = Gaussian { mean: 0.0, variance: power(0) + 100.0 * power(1) + power(2) };
+    }
+    assert_eq!(site.value, value);
+    let mut inputs = unknown(&graph);
+    find_ranges(&graph, &[site], &mut inputs, &[0], &config(), &Silent).unwrap();
+    let widths: Vec<f32> = inputs[0].range.channels.iter().map(|(low, high)| high - low).collect();
+    assert!(widths[1] > 4.0 * widths[0] && widths[1] > 4.0 * widths[2], "{widths:?}");
 }
 
 #[test]
