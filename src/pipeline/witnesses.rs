@@ -37,6 +37,7 @@ pub(super) fn witnesses(prepared: &Prepared, config: &Config) -> Result<Vec<Witn
     if others != *inputs {
         let names: Vec<&str> = others.iter().zip(inputs).filter(|(a, b)| a != b).map(|(other, _)| other.range.name.as_str()).collect();
         found.push(Witness {
+            judged: false,
             source: format!("in the range that fits next best ({})", names.join(", ")),
             set: procedural(&others, seed, 1)?,
         });
