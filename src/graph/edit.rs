@@ -14,7 +14,7 @@ impl Graph {
     pub fn add_value(&mut self, name: impl Into<String>, data_type: Option<DataType>, shape: Option<Vec<Dim>>) -> ValueId {
         let (id, name) = (ValueId(self.values.len() as u32), name.into());
         self.names.add_value(&name, id);
-        self.values.push(Value { name, data_type, shape, constant: None, producer: None });
+        self.values.push(Value { name, data_type, shape, constant: None, made: None, producer: None });
         id
     }
 
@@ -126,13 +126,15 @@ impl Graph {
         value.data_type = Some(tensor.data_type());
         value.shape = Some(tensor.shape().iter().map(|n| Dim::Known(*n)).collect());
         value.constant = Some(tensor);
+        value.made = None;
         value.producer = None;
     }
 
     /// Lets go of the numbers of a constant that nobody reads any more.
     pub fn forget_unread(&mut self, id: ValueId) {
         if self.readers(id).is_empty() && !self.is_output(id) {
-            self.values[id.0 as usize].constant = None;
+            let value = &mut self.values[id.0 as usize];
+            (value.constant, value.made) = (None, None);
         }
     }
 

@@ -3,6 +3,7 @@
 mod check;
 mod display;
 mod edit;
+mod making;
 mod names;
 mod order;
 mod readers;
@@ -15,6 +16,7 @@ use crate::ops::Operator;
 use crate::tensor::{DataType, TensorData};
 
 pub use check::check;
+pub use making::{Made, Making};
 pub use order::topological_order;
 
 /// Bits of all constants of a graph that is large: 256 MiB.
@@ -57,6 +59,8 @@ pub struct Value {
     pub shape: Option<Vec<Dim>>,
     /// Set for constants (initializers).
     pub constant: Option<TensorData>,
+    /// How the constant was computed, where that takes less room than its numbers.
+    pub made: Option<Made>,
     /// The node that makes it; `None` for inputs and constants.
     pub producer: Option<NodeId>,
 }

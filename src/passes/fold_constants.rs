@@ -15,7 +15,8 @@ const LARGEST: usize = 1 << 24;
 /// Integers up to here are exact in f32.
 const EXACT: f64 = 16_777_216.0;
 
-/// Replaces nodes whose outputs are known beforehand by constants: sizes too, while the batch is open. Quantizers stay: folding
+/// Replaces nodes whose outputs are known beforehand by constants: sizes too, while the batch is open. A constant that takes more room
+/// than what made it remembers that, for [`Graph::restore_made`]. Quantizers stay: folding
 /// a DequantizeLinear would undo quantization, and a QuantizeLinear (or SoftRound) of a constant belongs to [`seal_constants`],
 /// since its constant may yet be tuned.
 ///
@@ -51,10 +52,13 @@ fn fold(graph: &mut Graph, quantizers: bool) -> Result<()> {
             tensors = sizes.follow(graph, &node).filter(|_| !stays).map(|sizes| vec![sizes]);
         }
         let Some(tensors) = tensors else { continue };
+        let making = if quantizers { None } else { graph.making_of(&node, &tensors) };
         graph.remove_node(id);
         node.inputs.iter().flatten().for_each(|input| graph.forget_unread(*input));
-        for (output, tensor) in node.outputs.iter().zip(tensors).filter_map(|(output, tensor)| Some(((*output)?, tensor))) {
+        for (index, (output, tensor)) in node.outputs.iter().zip(tensors).enumerate() {
+            let Some(output) = *output else { continue };
             graph.set_constant(output, tensor);
+            making.iter().for_each(|making| graph.set_made(output, making, index));
         }
     }
     graph.remove_dead_nodes(&[]);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::graph::sketch::{Sketch, assert_same_function, noise};
 use crate::graph::{Graph, NodeId};
-use crate::ops::{Attributes, Softmax, SoftmaxAxis};
+use crate::ops::{Attribute, Attributes, Softmax, SoftmaxAxis};
 use crate::tensor::{DataType, TensorData};
 
 /// Applies `pass` and compares the text of the result.
@@ -425,4 +425,62 @@ fn what_each_output_of_a_product_sums_up_is_told_of_all_kinds() {
     assert_eq!(sums("ConvTranspose", &[4, 1, 1, 2], plain()), [7531.0 + 8642.0]);
     assert_eq!(sums("ConvTranspose", &[4, 2, 1, 1], plain()), [7531.0, 8642.0]);
     assert_eq!(sums("ConvTranspose", &[4, 1, 1, 1], plain().int("group", 2)), [21.0, 4300.0]);
+}
+
+/// Bytes of all constants that are read.
+fn room(graph: &Graph) -> usize {
+    let read = graph.value_ids().filter(|value| !graph.readers(*value).is_empty());
+    read.filter_map(|value| graph.constant(value)).map(|tensor| tensor.len() * tensor.data_type().bits().unwrap() / 8).sum()
+}
+
+#[test]
+fn what_makes_a_large_constant_of_small_ones_comes_back() {
+    let zeros = Attributes::default().with("value", Attribute::Tensor(TensorData::vector(vec![0.5f32])));
+    let sketch = Sketch::new(&[2, 8, 32, 32]).weights("k", &[4, 1, 1], 0.5).integers("size", &[2, 4, 32, 32]);
+    let sketch = sketch.plain("e", "Expand", "k size").node("z", "ConstantOfShape", "size", zeros).plain("s", "Add", "e z");
+    let sketch = sketch.node("c", "Concat", "s z", Attributes::default().int("axis", 1)).plain("a", "Add", "x c");
+    let sketch = sketch.node("p", "Split", "c", Attributes::default().int("axis", 1)).integers("one", &[1]).plain("m", "ReduceMax", "e");
+    let graph = sketch.plain("b", "Mul", "a m").plain("y", "Add", "b p").outputs("y");
+    let mut folded = graph.clone();
+    fold_constants(&mut folded).unwrap();
+    assert_eq!(folded.to_string(), "(x)\n  a = Add(x, c)\n  b = Mul(a, m)\n  y = Add(b, p)\n-> y\n");
+    let text = "(x)
+        e = Expand(k, size)
+        z = ConstantOfShape(size)
+        s = Add(e, z)
+        c = Concat(s, z)
+        a = Add(x, c)
+        b = Mul(a, m)
+        p = Split(c)
+        y = Add(b, p)
+        -> y";
+    let restore = |graph: &mut Graph| {
+        fold_constants(graph).unwrap();
+        graph.restore_made().unwrap();
+    };
+    let mut after = assert_becomes(&graph, restore, text);
+    assert!(room(&folded) > 100_000 && room(&after) < 100, "{} {}", room(&folded), room(&after));
+    fold_constants(&mut after).unwrap();
+    assert_eq!((after.to_string(), room(&after)), (folded.to_string(), room(&folded)));
+}
+
+#[test]
+fn constants_that_are_small_or_no_larger_than_what_makes_them_stay_folded() {
+    let sketch = Sketch::new(&[64, 64]).weights("k", &[64], 0.5).integers("size", &[8, 64]).plain("e", "Expand", "k size");
+    let sketch = sketch.plain("r", "ReduceMax", "e").weights("w", &[64, 64], 0.5).plain("t", "Transpose", "w").plain("n", "Neg", "t");
+    let graph = sketch.plain("m", "MatMul", "x n").plain("y", "Mul", "m r").outputs("y");
+    let mut after = graph.clone();
+    fold_constants(&mut after).unwrap();
+    let folded = after.to_string();
+    after.restore_made().unwrap();
+    assert_eq!(after.to_string(), folded);
+    // A number that was changed is not what its node made.
+    let sketch = Sketch::new(&[64, 64]).weights("k", &[64], 0.5).integers("size", &[64, 64]).plain("e", "Expand", "k size");
+    let mut changed = sketch.plain("y", "Add", "x e").outputs("y");
+    fold_constants(&mut changed).unwrap();
+    let value = changed.find_value("e").unwrap();
+    let tensor = changed.constant(value).unwrap().map_f32(|_, x| 2.0 * x).unwrap();
+    changed.set_constant(value, tensor);
+    changed.restore_made().unwrap();
+    assert_eq!(changed.to_string(), "(x)\n  y = Add(x, e)\n-> y\n");
 }

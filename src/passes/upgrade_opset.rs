@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::fold_constants;
 use super::name_all_dimensions::drop_empty_inputs;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, NodeId, check};
@@ -56,6 +57,7 @@ pub fn upgrade_opset(graph: &mut Graph, written_in: i64) -> Result<()> {
     if graph.opset >= WANTED {
         return Ok(());
     }
+    graph.restore_made()?;
     let refuse = |node: &Node| {
         let reason = obstacle(graph, node, written_in)?;
         Some(format!("node `{}` ({}): {reason}, and integers of 4 or 16 bits need set {WANTED}", node.name, node.operator.name()))
@@ -69,6 +71,7 @@ pub fn upgrade_opset(graph: &mut Graph, written_in: i64) -> Result<()> {
         raise(graph, id);
     }
     graph.opset = WANTED;
+    fold_constants(graph)?;
     check(graph)
 }
 

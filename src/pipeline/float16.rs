@@ -44,6 +44,7 @@ pub fn convert_to_float16(
     } else {
         progress.note("weights are rounded one by one: procedural samples say nothing of an input that is not a picture");
     }
+    graph.restore_made()?;
     let report = to_float16(&mut graph, keep_io, &largest)?;
     if report.clamped > 0 {
         progress.warn(&format!("{} weights beyond ±65504 were clamped", report.clamped));

@@ -226,6 +226,7 @@ fn write(
     if config.target.format == Format::QOperator {
         to_qoperator(&mut graph, &mut kernels)?;
     }
+    graph.restore_made()?;
     let mut quantized = model.with_graph(graph);
     if config.target.fixed_shapes {
         quantized.declare_sizes();

@@ -2,6 +2,7 @@ use super::*;
 use crate::distillation::{BiasCorrection, Rounding};
 use crate::graph::sketch::{Sketch, noise};
 use crate::onnx;
+use crate::ops::{Attribute, Attributes};
 use crate::passes::infer_shapes;
 use crate::progress::Silent;
 use crate::quantization::{Width, targets};
@@ -196,4 +197,31 @@ fn a_profile_orders_layers_by_what_they_do_to_the_outputs() {
     }
     assert!(profile.frontier.is_sorted_by(|a, b| a.weight_bytes < b.weight_bytes && a.sqnr_db < b.sqnr_db));
     assert_eq!(profile.frontier.last().map(|point| point.average_bits), Some(32.0));
+}
+
+/// A constant of few numbers that is added to every element of an image, which is joined with zeros.
+fn with_large_constants() -> Graph {
+    let zeros = Attributes::default().with("value", Attribute::Tensor(TensorData::vector(vec![0.0f32])));
+    let sketch = Sketch::new(&[1, 3, 32, 32]).conv("a", "x", (3, 8), 3, 1).plain("r", "Relu", "a").weights("k", &[8, 1, 1], 0.3);
+    let sketch = sketch.integers("size", &[1, 8, 32, 32]).plain("e", "Expand", "k size").plain("s", "Add", "r e");
+    let sketch = sketch.node("z", "ConstantOfShape", "size", zeros);
+    let sketch = sketch.node("c", "Concat", "s z", Attributes::default().int("axis", 1));
+    sketch.conv("b", "c", (16, 8), 3, 1).plain("q", "Relu", "b").conv("y", "q", (8, 4), 3, 1).outputs("y")
+}
+
+#[test]
+fn constants_that_are_computed_stay_so_in_the_file() {
+    let graph = with_large_constants();
+    let original = onnx::to_bytes(&Model::from_graph(graph.clone())).unwrap().len();
+    for (target, widths) in [("ort-cpu", Widths::INT8), ("qnn", Widths::INT8), ("tract", Widths::INT8), ("ort-cpu", W4A8)] {
+        let config = Config { target: targets::find(target).unwrap(), ..config(widths) };
+        let (bytes, Quantized { model, .. }) = run(&graph, &config);
+        assert!(bytes.len() < original, "{target} {widths}: {} of {original}", bytes.len());
+        let made = model.graph.nodes().filter(|(_, node)| ["Expand", "ConstantOfShape"].contains(&node.operator.name()));
+        assert_eq!(made.count(), 2, "{target} {widths}");
+    }
+    let half =
+        convert_to_float16(&Model::from_graph(graph.clone()), Some(noise(&graph, 64)), true, &config(Widths::INT8), &Silent).unwrap();
+    let bytes = onnx::to_bytes(&half.model).unwrap().len();
+    assert!(bytes < original, "{bytes} of {original}");
 }

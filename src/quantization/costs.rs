@@ -12,6 +12,8 @@ pub struct Cost {
     pub element: f64,
     /// Per pixel of the output, whatever its channels.
     pub position: f64,
+    /// Per place of the window at each of these, whatever the channels.
+    pub window: f64,
 }
 
 /// One runtime on one machine; each kind of operator in float and in integers.
@@ -31,9 +33,14 @@ pub struct RuntimeCosts {
     pub integer_pointwise: Cost,
     pub float_spatial: Cost,
     pub integer_spatial: Cost,
-    /// Convolutions of fewer channels than a block has.
+    /// Convolutions of so few channels that integer kernels gather every window first.
     pub float_stem: Cost,
     pub integer_stem: Cost,
+    /// Of signals, with one spatial axis: these have no layout in blocks in float.
+    pub float_line: Cost,
+    pub integer_line: Cost,
+    pub float_line_depthwise: Cost,
+    pub integer_line_depthwise: Cost,
     pub float_function: Cost,
     pub integer_function: Cost,
     pub float_pool: Cost,
@@ -55,6 +62,8 @@ pub struct Price {
 
 /// Channels that one step of a float kernel takes.
 pub const BLOCK: usize = 16;
+/// Channels of a pixel that integer kernels multiply at once; they read multiples of these where they stand.
+const QUARTET: usize = 4;
 
 /// What a node does.
 #[derive(Clone, Copy)]
@@ -62,11 +71,13 @@ struct Work {
     macs: f64,
     elements: f64,
     positions: f64,
+    window: f64,
 }
 
 impl Cost {
     fn of(&self, work: &Work) -> f64 {
-        self.node + self.mac * work.macs + self.element * work.elements + self.position * work.positions
+        let at_positions = (self.position + self.window * work.window) * work.positions;
+        self.node + self.mac * work.macs + self.element * work.elements + at_positions
     }
 }
 
@@ -79,7 +90,7 @@ fn work(sample: &Graph, value: ValueId, macs: f64) -> Option<Work> {
         other => (other.iter().product(), 1),
     };
     let elements = (channels.div_ceil(BLOCK) * BLOCK * positions) as f64;
-    Some(Work { macs: macs * elements, elements, positions: positions as f64 })
+    Some(Work { macs: macs * elements, elements, positions: positions as f64, window: 0.0 })
 }
 
 impl RuntimeCosts {
@@ -129,16 +140,20 @@ impl RuntimeCosts {
         let window: usize = node.is::<Conv>().map_or(1, |_| weight[2..].iter().product());
         let group = node.is::<Conv>().map_or(1, |conv| conv.group);
         let depthwise = group > 1 && weight[1] == 1;
+        let line = node.is::<Conv>().is_some() && weight.len() == 3;
+        let gathers = weight.get(1).is_some_and(|channels| *channels < BLOCK && (group > 1 || !channels.is_multiple_of(QUARTET)));
         let (float, integer) = match (depthwise, window) {
+            (true, _) if line && weight[0].is_multiple_of(BLOCK) => (&self.float_line_depthwise, &self.integer_line_depthwise),
+            (false, _) if line => (&self.float_line, &self.integer_line),
             (true, 0..=9) if !weight[0].is_multiple_of(BLOCK) => (&self.float_uneven_depthwise, &self.integer_uneven_depthwise),
             (true, _) if !weight[0].is_multiple_of(BLOCK) => (&self.float_uneven_wide_depthwise, &self.integer_uneven_wide_depthwise),
             (true, 0..=9) => (&self.float_depthwise, &self.integer_depthwise),
             (true, _) => (&self.float_wide_depthwise, &self.integer_wide_depthwise),
-            (false, _) if node.is::<Conv>().is_some() && weight[1] < BLOCK && window > 1 => (&self.float_stem, &self.integer_stem),
+            (false, _) if node.is::<Conv>().is_some() && gathers && window > 1 => (&self.float_stem, &self.integer_stem),
             (false, 1) => (&self.float_pointwise, &self.integer_pointwise),
             (false, _) => (&self.float_spatial, &self.integer_spatial),
         };
-        let work = work(sample, node.output(0)?, inner as f64)?;
+        let work = Work { window: window as f64, ..work(sample, node.output(0)?, inner as f64)? };
         Some(Price { float: float.of(&work), integer: integer.of(&work) })
     }
 }
@@ -147,6 +162,7 @@ impl RuntimeCosts {
 mod tests {
     use super::*;
     use crate::graph::sketch::Sketch;
+    use crate::ops::Attributes;
     use crate::quantization::targets;
 
     #[test]
@@ -160,6 +176,12 @@ mod tests {
         }
         let cases = [
             Case { channels: (3, 8), size: 112, kernel: 3, integer_is_faster: false },
+            Case { channels: (3, 64), size: 112, kernel: 3, integer_is_faster: false },
+            Case { channels: (1, 64), size: 28, kernel: 5, integer_is_faster: false },
+            Case { channels: (3, 64), size: 28, kernel: 5, integer_is_faster: true },
+            Case { channels: (3, 64), size: 56, kernel: 7, integer_is_faster: true },
+            Case { channels: (1, 64), size: 28, kernel: 15, integer_is_faster: true },
+            Case { channels: (4, 64), size: 28, kernel: 3, integer_is_faster: true },
             Case { channels: (64, 64), size: 28, kernel: 3, integer_is_faster: true },
             Case { channels: (128, 128), size: 14, kernel: 1, integer_is_faster: true },
         ];
@@ -168,6 +190,25 @@ mod tests {
             let (_, node) = graph.nodes().next().unwrap();
             let price = costs.price(&graph, node);
             assert!(price.float > 0.0 && (price.integer < price.float) == integer_is_faster, "{channels:?}: {price:?}");
+        }
+    }
+
+    #[test]
+    fn a_signal_is_worth_integers_from_a_small_window_on() {
+        let costs = targets::find("ort-cpu").unwrap().costs.unwrap();
+        for (channels, outputs, window, group, integer_is_faster) in [
+            (1, 16, 3, 1, false),
+            (1, 16, 49, 1, true),
+            (1, 128, 512, 1, true),
+            (40, 64, 9, 1, true),
+            (64, 64, 9, 64, true),
+            (20, 20, 9, 20, false),
+        ] {
+            let sketch = Sketch::new(&[1, channels, 1024]).weights("w", &[outputs, channels / group, window], 0.1);
+            let attributes = Attributes::default().sizes("strides", &[4]).int("group", group as i64);
+            let graph = sketch.node("y", "Conv", "x w", attributes).outputs("y");
+            let price = costs.price(&graph, graph.nodes().next().unwrap().1);
+            assert_eq!(price.integer < price.float, integer_is_faster, "{channels} to {outputs}, window {window}: {price:?}");
         }
     }
 
