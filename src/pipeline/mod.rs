@@ -3,6 +3,7 @@
 
 mod budget;
 mod check;
+mod fixed_batch;
 mod float16;
 mod mixed;
 mod narrow;
@@ -28,6 +29,7 @@ use crate::evaluation::{self, Check, MixedChoice, Profile, Thresholds};
 use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
+use crate::passes::with_batch;
 use crate::progress::{Progress, abridged};
 use crate::quantization::{Assignment, Format, KernelForecast, Objective, Target, Widths};
 use crate::synthesis::Assessment;
@@ -37,6 +39,7 @@ use crate::synthesis::method::Method;
 use crate::synthesis::sibling::Sibling;
 
 pub use budget::{Budget, Wishes};
+pub use fixed_batch::open_batch;
 pub use float16::convert_to_float16;
 pub use mixed::{Mixed, SizeLimit, profile};
 use prepared::Prepared;
@@ -219,6 +222,9 @@ fn write(
     }
     let mut quantized = model.with_graph(graph);
     if config.target.fixed_shapes {
+        if let Some(size) = model.fixed_batch {
+            quantized.graph = with_batch(&quantized.graph, size)?;
+        }
         quantized.declare_sizes();
     }
     let Decisions { chosen, raised } = decisions;
