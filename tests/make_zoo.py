@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from zoo import files, layers, old_exporters, pytorch, sampling, sizes, tails, tensorflow
+from zoo import batches, files, layers, old_exporters, pytorch, sampling, sizes, tails, tensorflow
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    makers = [maker for theme in (old_exporters, layers, sampling, tensorflow, pytorch, sizes, tails, files) for maker in theme.MAKERS]
+    makers = [maker for theme in (old_exporters, layers, sampling, tensorflow, pytorch, sizes, batches, tails, files) for maker in theme.MAKERS]
     (folder / "zoo.json").write_text(json.dumps([describe(make(), folder) for make in makers], indent=1) + "\n")
 
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use super::compare::CompareRequest;
 use super::data::expected_inputs;
 use super::synthesize::SynthesizeRequest;
-use super::work::{VERSION, bind, file_report, load, read_again, synthesize_for};
+use super::work::{VERSION, file_report, load, open, read_again, synthesize_for};
 use crate::calibration::{CalibrationSet, read_labels, read_set};
 use crate::error::{Error, Result};
 use crate::evaluation::{self, CompareReport, Cost, Gate, Measured, Ratio, Runtime, SCHEMA, Stopwatch, Subject, compare_layers, race};
 use crate::onnx::Model;
+use crate::pipeline::open_batch;
 use crate::progress::Progress;
 
 /// Samples to synthesize for a comparison where nothing is said.
@@ -23,12 +24,13 @@ const COMPARED_IMAGES: usize = 64;
 pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<CompareReport> {
     let stopwatch = Stopwatch::new(progress);
     let mut reference = load(&request.reference.model, &request.reference.limits, &stopwatch)?;
-    let candidate = load(&request.candidate, &request.reference.limits, &stopwatch)?;
+    let mut candidate = load(&request.candidate, &request.reference.limits, &stopwatch)?;
     let gate = Gate { limits: request.gate.limits(reference.file_bytes), baseline: request.baseline.clone() };
+    let execution = request.reference.execution;
+    open(&mut reference.graph, &request.reference.shapes, &execution, &stopwatch)?;
+    open_batch(&mut candidate.graph, &execution, &stopwatch)?;
     let (set, labels) = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    bind(&mut reference.graph, &request.reference.shapes, &stopwatch)?;
-    let execution = request.reference.execution;
     let (comparison, latency) = run_both(&reference, &candidate, (&set, labels.as_deref()), request)?;
     stopwatch.end();
     let layers = request.layers.then(|| compare_layers(&reference.graph, &candidate.graph, &set, &execution, &stopwatch)).transpose()?;
@@ -54,16 +56,14 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
 
 /// Samples to compare on, and the class of each where it is known.
 fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<(CalibrationSet, Option<Vec<u32>>)> {
-    let SynthesizeRequest { images, input_range, shapes, execution, limits, .. } = &request.reference;
+    let SynthesizeRequest { images, input_range, execution, limits, .. } = &request.reference;
     let CompareRequest { framing, .. } = request;
     let Some(path) = &request.data else {
         let images = Some(images.unwrap_or(COMPARED_IMAGES));
         let (synthesis, _) = synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, None, progress)?;
         return Ok((synthesis.set, None));
     };
-    let mut model = model.clone();
-    bind(&mut model.graph, shapes, progress)?;
-    let set = read_set(path, &expected_inputs(&model, path, input_range, framing, *execution, progress)?, limits, progress)?;
+    let set = read_set(path, &expected_inputs(model, path, input_range, framing, *execution, progress)?, limits, progress)?;
     let taken = images.unwrap_or(set.len()).min(set.len());
     let Some(mut labels) = labels_for(path, request)? else { return Ok((set.slice(0..taken), None)) };
     if labels.len() != set.len() {

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{ClassFolder, Cost, FileReport, Found, RankedSet, SCHEMA, SimilarityReport, Stopwatch, rank};
 use crate::onnx::Model;
 use crate::passes::simplify;
+use crate::pipeline::open_batch;
 use crate::progress::Progress;
 use crate::synthesis::input_range::InputRange;
 use crate::synthesis::sibling::Sibling;
@@ -122,13 +123,14 @@ struct Judge<'a> {
 impl<'a> Judge<'a> {
     fn new(arguments: &'a SimilarityArguments, context: &'a Context, progress: &dyn Progress) -> Result<Self> {
         let mut model = work::load(&arguments.model, &context.limits, progress)?;
-        work::bind(&mut model.graph, &arguments.shapes, progress)?;
+        work::open(&mut model.graph, &arguments.shapes, &context.execution, progress)?;
         simplify(&mut model.graph)?;
         let report = work::file_report(&model);
         let (model, statistics_from, unchecked) = match &arguments.stats_from {
             None => (model, None, None),
             Some(path) => {
-                let other = work::load(path, &context.limits, progress)?;
+                let mut other = work::load(path, &context.limits, progress)?;
+                open_batch(&mut other.graph, &context.execution, progress)?;
                 let sibling = Sibling::new(other.graph.clone(), other.sha256.clone(), &model.graph)?;
                 (other.with_graph(sibling.graph.clone()), Some(work::file_report(&other)), Some((model, sibling)))
             }

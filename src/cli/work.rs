@@ -16,6 +16,7 @@ use crate::evaluation::{
     self, Cost, FileReport, FloatKernel, InputReport, InspectReport, KernelReport, QuantizeReport, Runtime, SCHEMA, SensitivityReport,
     Stopwatch, Subject, SynthesizeReport, dissect,
 };
+use crate::execution;
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::onnx::{self, Encoded, Model, Placement};
@@ -63,7 +64,7 @@ pub fn quantize(request: &QuantizeRequest, output: &Path, looked_at: bool, progr
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, Some(output), &stopwatch)?;
     let mut config = request.config()?;
-    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &request.limits, &stopwatch)?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, (&request.limits, &request.execution), &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let settings = QuantizeRequest { model: PathBuf::new(), calibration: None, stats_from: None, ..request.clone() };
     let run = Run { request: &settings, model: &original, sibling: config.statistics_from.as_ref(), given: given.as_ref() };
@@ -120,7 +121,7 @@ fn load_float(request: &QuantizeRequest, output: Option<&Path>, progress: &dyn P
         require_batch_normalization(&original.graph)?;
     }
     widen(&mut original.graph, progress)?;
-    bind(&mut original.graph, &request.shapes, progress)?;
+    original.fixed_batch = open(&mut original.graph, &request.shapes, &request.execution, progress)?;
     Ok(original)
 }
 
@@ -143,7 +144,7 @@ pub fn sensitivity(request: &QuantizeRequest, progress: &dyn Progress) -> Result
     let stopwatch = Stopwatch::new(progress);
     let original = load_float(request, None, &stopwatch)?;
     let mut config = request.config()?;
-    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, &request.limits, &stopwatch)?;
+    config.statistics_from = sibling(request.stats_from.as_deref(), &original.graph, (&request.limits, &request.execution), &stopwatch)?;
     let given = given_samples(&original, request, &config, &stopwatch)?;
     let profile = pipeline::profile(&original, given, &config, &stopwatch)?;
     Ok(SensitivityReport {
@@ -257,7 +258,7 @@ pub fn synthesize_for(
     if request.require_bn && request.stats_from.is_none() {
         require_batch_normalization(&graph)?;
     }
-    bind(&mut graph, &request.shapes, progress)?;
+    open(&mut graph, &request.shapes, &request.execution, progress)?;
     simplify(&mut graph)?;
     let wishes = Wishes { samples: request.images, steps: request.steps };
     let config = synthesis::Config {
@@ -266,7 +267,7 @@ pub fn synthesize_for(
         execution: request.execution,
         ..Budget::of(&single_sample(&graph)?).synthesis(wishes, &request.method)
     };
-    let sibling = sibling(request.stats_from.as_deref(), &graph, &request.limits, progress)?;
+    let sibling = sibling(request.stats_from.as_deref(), &graph, (&request.limits, &request.execution), progress)?;
     let source = sibling.as_ref().map_or(&graph, |sibling| &sibling.graph);
     let settings = SynthesizeRequest { model: PathBuf::new(), stats_from: None, ..request.clone() };
     let run = Run { request: &settings, model, sibling: sibling.as_ref(), given: None };
@@ -279,10 +280,31 @@ pub fn synthesize_for(
 }
 
 /// The network at `path` as one to take statistics from for `model`, whose input sizes are known as far as they will be.
-fn sibling(path: Option<&Path>, model: &Graph, limits: &Limits, progress: &dyn Progress) -> Result<Option<Sibling>> {
+fn sibling(
+    path: Option<&Path>,
+    model: &Graph,
+    (limits, execution): (&Limits, &execution::Config),
+    progress: &dyn Progress,
+) -> Result<Option<Sibling>> {
     let Some(path) = path else { return Ok(None) };
-    let other = load(path, limits, progress)?;
+    let mut other = load(path, limits, progress)?;
+    pipeline::open_batch(&mut other.graph, execution, progress)?;
     Sibling::new(other.graph, other.sha256, model).map(Some)
+}
+
+/// As [`bind`], for work on one sample at a time: a batch that the file fixes is opened. Returns how many samples it had.
+///
+/// # Errors
+/// If a shape does not fit, or the graph is not sound.
+pub fn open(graph: &mut Graph, shapes: &[InputShape], execution: &execution::Config, progress: &dyn Progress) -> Result<Option<usize>> {
+    bind_shapes(graph, &by_name(shapes))?;
+    let size = pipeline::open_batch(graph, execution, progress)?;
+    if let (Some(size), Some(first)) = (size, graph.inputs.first()) {
+        let name = &graph.value(*first).name;
+        progress.note(&format!("input `{name}` takes {size} samples at once: they are worked on one by one, and files keep their {size}"));
+    }
+    warn_of_assumptions(graph, progress)?;
+    Ok(size)
 }
 
 /// Gives inputs the shapes that the user names, and says what is assumed of those still open.
@@ -291,6 +313,10 @@ fn sibling(path: Option<&Path>, model: &Graph, limits: &Limits, progress: &dyn P
 /// If a shape does not fit.
 pub fn bind(graph: &mut Graph, shapes: &[InputShape], progress: &dyn Progress) -> Result<()> {
     bind_shapes(graph, &by_name(shapes))?;
+    warn_of_assumptions(graph, progress)
+}
+
+fn warn_of_assumptions(graph: &Graph, progress: &dyn Progress) -> Result<()> {
     for (name, shape) in assumed_shapes(graph)? {
         let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         progress.warn(&format!("input `{name}` has open sizes: {shape} is ASSUMED while images are made; if that is unusual for it, pass --shape {name}={shape}"));

@@ -2,6 +2,7 @@
 
 use ndarray::ArrayD;
 
+use super::batches::Batches;
 use super::engine::{Engine, Subject};
 use super::layout::{Layout, Unit};
 use super::metrics::{agreement, measure, top1};
@@ -87,9 +88,17 @@ fn run<'a, E: Engine>(
     set: &CalibrationSet,
 ) -> Result<Outputs> {
     let mut engine = open(reference)?;
-    let (name, expected) = (engine.name().to_string(), engine.outputs(set)?);
+    let (name, expected) = (engine.name().to_string(), outputs_of(&mut engine, reference, set)?);
     drop(engine);
-    Ok((name, expected, open(candidate)?.outputs(set)?))
+    Ok((name, expected, outputs_of(&mut open(candidate)?, candidate, set)?))
+}
+
+/// The outputs of each sample, also where the file takes several at once.
+fn outputs_of<E: Engine>(engine: &mut E, subject: &Subject<'_>, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
+    match Batches::of(engine, set)? {
+        Some(batches) => batches.part(engine.outputs(&batches.join(set)?)?, subject.graph, set.len()),
+        None => engine.outputs(set),
+    }
 }
 
 fn conclude(
@@ -134,7 +143,9 @@ fn conclude(
 /// Why two outputs are not compared, `None` standing for one whose shape changes; sizes that are open in `declared` may be other
 /// ones in each model.
 fn reason_to_leave_out(declared: &[Dim], expected: Option<&ArrayD<f32>>, actual: Option<&ArrayD<f32>>) -> Option<&'static str> {
-    let (Some(expected), Some(actual)) = (expected, actual) else { return Some("the shape changes from sample to sample") };
+    let (Some(expected), Some(actual)) = (expected, actual) else {
+        return Some("the shape changes from sample to sample, or is none of a sample");
+    };
     if expected.is_empty() || actual.is_empty() {
         return Some("the samples have no elements");
     }
@@ -207,7 +218,7 @@ mod tests {
         assert_eq!(reason(&[Dim::Known(2)], Some(&two), Some(&three)), "");
         assert_eq!(reason(&[Dim::Unknown], Some(&two), Some(&three)), "the shape is another in each model");
         assert_eq!(reason(&[], Some(&none), Some(&two)), "the samples have no elements");
-        assert_eq!(reason(&[Dim::Known(2)], None, Some(&two)), "the shape changes from sample to sample");
+        assert_eq!(reason(&[Dim::Known(2)], None, Some(&two)), "the shape changes from sample to sample, or is none of a sample");
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub trait Engine {
     /// Name and version.
     fn name(&self) -> &str;
 
+    /// Sizes of the input `name`, as far as the model fixes them; `None` where it says nothing of them.
+    fn sizes_of(&self, name: &str) -> Option<Vec<Option<usize>>>;
+
     /// The outputs in their order, as row-major numbers; samples stacked along a new first axis. `None` for an output whose
     /// shape changes from sample to sample.
     ///

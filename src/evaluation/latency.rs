@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::batches::Batches;
 use super::engine::Subject;
 use super::onnx_runtime::OnnxRuntime;
 use crate::calibration::CalibrationSet;
@@ -47,6 +48,9 @@ const LEAST_DIFFERENCE: f64 = 0.01;
 pub fn race(files: &[Subject<'_>], set: &CalibrationSet) -> Result<Vec<Ratio>> {
     let mut engines = files.iter().map(OnnxRuntime::new).collect::<Result<Vec<_>>>()?;
     let set = set.slice(0..1);
+    // What one file takes at once the others get too.
+    let batches = engines.iter().map(|engine| Batches::of(engine, &set)).collect::<Result<Vec<_>>>()?;
+    let set = batches.into_iter().flatten().next().map_or(Ok(set.clone()), |batches| batches.join(&set))?;
     let mut first = vec![Vec::new(); engines.len()];
     round(&mut engines, &set, 0, 1, &mut first)?;
     let turn = turn(first.into_iter().flatten().fold(0.0, f64::max));

@@ -1,6 +1,7 @@
 //! How far two models are apart, told by an engine that is not ours where there is one.
 
 mod baseline;
+mod batches;
 mod bench;
 mod check;
 mod compare;

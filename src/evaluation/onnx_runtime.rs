@@ -98,6 +98,11 @@ impl Engine for OnnxRuntime {
         NAME
     }
 
+    fn sizes_of(&self, name: &str) -> Option<Vec<Option<usize>>> {
+        let input = self.session.inputs().iter().find(|input| input.name() == name)?;
+        Some(input.dtype().tensor_shape()?.iter().map(|size| usize::try_from(*size).ok()).collect())
+    }
+
     fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
         guard(NAME, || {
             let samples = (0..set.len()).map(|sample| self.run_sample(set, sample)).collect::<Result<Vec<_>>>()?;

@@ -6,7 +6,7 @@ use super::engine::{Engine, Subject};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
 use crate::execution::{Config, evaluate};
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph};
 
 pub struct Own<'a> {
     graph: &'a Graph,
@@ -22,6 +22,11 @@ impl<'a> Own<'a> {
 impl Engine for Own<'_> {
     fn name(&self) -> &str {
         concat!("zeroq ", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn sizes_of(&self, name: &str) -> Option<Vec<Option<usize>>> {
+        let value = self.graph.inputs.iter().map(|input| self.graph.value(*input)).find(|value| value.name == name)?;
+        Some(value.shape.as_ref()?.iter().map(Dim::known).collect())
     }
 
     fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {

@@ -8,6 +8,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::tract_core::tract_data::knobs;
 
+use super::batches::joined;
 use super::engine::{Engine, Output, Subject, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
@@ -20,8 +21,8 @@ const MOST_NODES: usize = 1_500;
 
 pub struct Tract {
     plan: Arc<TypedSimplePlan>,
-    /// For each input of the plan, its name and element type.
-    inputs: Vec<(String, DatumType)>,
+    /// For each input of the plan, its name, element type and shape.
+    inputs: Vec<(String, DatumType, Vec<usize>)>,
 }
 
 impl Tract {
@@ -47,6 +48,11 @@ impl Engine for Tract {
         NAME
     }
 
+    fn sizes_of(&self, name: &str) -> Option<Vec<Option<usize>>> {
+        let (_, _, shape) = self.inputs.iter().find(|(input, _, _)| input == name)?;
+        Some(shape.iter().copied().map(Some).collect())
+    }
+
     fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
         guard(NAME, || {
             let samples: Vec<Result<Vec<Output>>> = (0..set.len()).into_par_iter().map(|sample| self.run_sample(set, sample)).collect();
@@ -63,7 +69,7 @@ impl Tract {
 
     fn try_sample(&self, set: &CalibrationSet, sample: usize) -> TractResult<Vec<Output>> {
         let mut inputs = tvec!();
-        for (name, data_type) in &self.inputs {
+        for (name, data_type, _) in &self.inputs {
             let samples = find(set, name)?;
             let tensor = Tensor::from_shape(&samples.shape, &samples.sample(sample)?)?;
             inputs.push(tensor.cast_to_dt(*data_type)?.into_owned().into_tvalue());
@@ -92,9 +98,15 @@ fn load(bytes: &[u8], set: &CalibrationSet) -> TractResult<Tract> {
     let mut inputs = Vec::new();
     for index in 0..model.inputs.len() {
         let name = model.node(model.inputs[index].node).name.clone();
-        let data_type = model.input_fact(index)?.datum_type.concretize().unwrap_or(f32::datum_type());
-        model.set_input_fact(index, InferenceFact::dt_shape(data_type, &find(set, &name)?.shape))?;
-        inputs.push((name, data_type));
+        let fact = model.input_fact(index)?;
+        let data_type = fact.datum_type.concretize().unwrap_or(f32::datum_type());
+        let declared: Vec<Option<usize>> = fact.shape.dims().map(|dim| usize::try_from(dim.concretize()?.to_i64().ok()?).ok()).collect();
+        let mut shape = find(set, &name)?.shape.clone();
+        if let Some((axis, count)) = joined(&shape, &declared) {
+            shape[axis] *= count;
+        }
+        model.set_input_fact(index, InferenceFact::dt_shape(data_type, &shape))?;
+        inputs.push((name, data_type, shape));
     }
     let plan = model.into_optimized()?.into_runnable()?;
     Ok(Tract { plan, inputs })

@@ -96,6 +96,7 @@ fn read_model(whole: Whole, path: &Path, limits: &Limits) -> Result<Model> {
         file_bytes,
         opset: header.opset,
         ir_version: header.ir_version,
+        fixed_batch: None,
     };
     raise_opset(&mut model);
     warn_of_foreign_nodes(&mut model);

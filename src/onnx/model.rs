@@ -31,6 +31,8 @@ pub struct Model {
     /// Version of the default operator set in the file; [`Model::output_opset`] is the one that is written.
     pub opset: i64,
     pub ir_version: i64,
+    /// How many samples the file takes at once, where its graph was opened to take any number.
+    pub fixed_batch: Option<usize>,
 }
 
 impl Model {
@@ -57,6 +59,7 @@ impl Model {
             file_bytes: 0,
             opset,
             ir_version,
+            fixed_batch: None,
         }
     }
 

@@ -137,9 +137,10 @@ fn pools() {
 
 #[test]
 fn swings() {
-    for shape in [[1, 3, 2, 2], [1, 17, 3, 5]] {
-        for offset in [[0.0, 2.0], [1.0, 0.0], [2.0, 1.0]] {
-            let offset = Input { constant: true, ..Input::new(&[2], offset.to_vec()).shared() };
+    for shape in [vec![1, 3, 2, 2], vec![1, 17, 3, 5], vec![2, 2, 3, 3], vec![2, 3, 2, 4, 3], vec![1, 2, 5]] {
+        for offset in [[0.0, 2.0, 1.0], [1.0, 0.0, 2.0], [2.0, 1.0, 0.0]] {
+            let axes = shape.len() - 2;
+            let offset = Input { constant: true, ..Input::new(&[axes], offset[..axes].to_vec()).shared() };
             check_gradient("Swing", &super::Swing, &[Some(Input::distinct(&shape, 1)), Some(offset)], 4e-3);
         }
     }

@@ -192,7 +192,7 @@ pub use reduce::Reduce;
 pub use reduction::ReducedAxes;
 pub use relu::Relu;
 pub use reshape::{Flatten, Identity, Reshape, Squeeze, Unsqueeze};
-pub use resize::{Interpolation, OLD_ROUNDING, Resize};
+pub use resize::{AspectRatio, Interpolation, OLD_ROUNDING, Resize};
 pub use resize_forms::ResizeLists;
 pub use roi_align::RoiAlign;
 pub use rounding::{Ceil, Floor, Reciprocal};

@@ -143,7 +143,7 @@ impl Resize {
 
     /// Output size and scale of each dimension.
     pub(super) fn target(&self, shape: &[usize], scales: Option<Vec<f32>>, sizes: Option<Vec<i64>>) -> Result<Vec<(usize, f64)>, Refusal> {
-        let axes = self.axes(shape.len())?;
+        let axes = self.listed(shape.len())?;
         let wanted = match (scales.filter(|scales| !scales.is_empty()), sizes.filter(|sizes| !sizes.is_empty())) {
             (Some(scales), None) if scales.len() == axes.len() => {
                 axes.iter().zip(&scales).map(|(axis, scale)| grow(shape[*axis], *scale)).collect::<Result<Vec<_>, _>>()?
@@ -164,7 +164,11 @@ impl Resize {
         self.coordinates == CROP
     }
 
-    pub(super) fn axes(&self, rank: usize) -> Result<Vec<usize>, Refusal> {
+    /// The dimensions that scales or sizes are of.
+    ///
+    /// # Errors
+    /// If they do not fit `rank`.
+    pub fn listed(&self, rank: usize) -> Result<Vec<usize>, Refusal> {
         let Some(axes) = &self.axes else { return Ok((0..rank).collect()) };
         let mut seen = vec![false; rank];
         let mut one = |axis: &i64| {
@@ -192,7 +196,7 @@ impl Resize {
             return Ok(region);
         }
         let roi = site.required(1)?.constant.as_ref().and_then(TensorData::to_f32).ok_or("its roi must be constant")?;
-        let axes = self.axes(rank)?;
+        let axes = self.listed(rank)?;
         if roi.len() != 2 * axes.len() {
             return Err(format!("a roi of {} numbers does not fit {} dimensions", roi.len(), axes.len()));
         }

@@ -14,7 +14,7 @@ pub struct ResizeLists {
 impl Resize {
     /// The same operator with lists of all dimensions of `shape`, each in turn; `None` where that cannot be written exactly.
     pub fn of_all_dimensions(&self, shape: &[Dim], lists: &ResizeLists) -> Option<(Resize, ResizeLists)> {
-        let axes = self.axes(shape.len()).ok()?;
+        let axes = self.listed(shape.len()).ok()?;
         let roi = match &lists.roi {
             Some(roi) => {
                 Some([spread(shape, &axes, roi.get(..axes.len())?, 0.0), spread(shape, &axes, roi.get(axes.len()..)?, 1.0)].concat())

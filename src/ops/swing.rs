@@ -1,42 +1,46 @@
-//! Swing: an image moved by up to one element.
+//! Swing: images or volumes moved by up to one element.
 
 use super::attributes::Attributes;
 use super::operator::{BackwardCall, Fact, Facts, Implementation, Kernel, Operator, Refusal, Site};
+use super::sliding::three_axes;
 use crate::tensor::DataType;
 
-/// Shifts all spatial dimensions of x by offset − 1 with reflection; the offset `[2]` (rows, columns) is a shared input.
+/// Shifts all spatial dimensions of x by offset − 1 with reflection; the offset, one number for each of them, is a shared input.
 /// An operator of zeroq's own, for synthesis only.
 #[derive(Clone, Copy, Debug)]
 pub struct Swing;
 
 struct SwingKernel {
-    height: usize,
-    width: usize,
+    images: usize,
+    /// Depth, height and width; 1 where there are fewer.
+    sizes: [usize; 3],
     channels: usize,
-    offset: [isize; 2],
+    /// How many of the sizes are there.
+    axes: usize,
+    offset: [isize; 3],
 }
 
 impl SwingKernel {
-    /// Offset of the source of each position.
-    fn source(&self, y: usize, x: usize) -> usize {
-        let reflect = |at: isize, size: usize| {
-            let last = size as isize - 1;
-            (if at < 0 {
-                -at
-            } else if at > last {
-                2 * last - at
-            } else {
-                at
-            }) as usize
-        };
-        let (y, x) = (y as isize + self.offset[0] - 1, x as isize + self.offset[1] - 1);
-        (reflect(y, self.height) * self.width + reflect(x, self.width)) * self.channels
+    /// For each position along `axis` the one that it comes from.
+    fn sources(&self, axis: usize) -> Vec<usize> {
+        let last = self.sizes[axis] as isize - 1;
+        let reflect = |at: isize| (if at > last { 2 * last - at } else { at.abs() }) as usize;
+        (0..=last).map(|at| reflect(at + self.offset[axis] - 1)).collect()
     }
 
+    /// `visit(to, from)` for the elements of each position.
     fn each(&self, mut visit: impl FnMut(usize, usize)) {
-        for y in 0..self.height {
-            for x in 0..self.width {
-                visit((y * self.width + x) * self.channels, self.source(y, x));
+        let [planes, rows, columns] = [0, 1, 2].map(|axis| self.sources(axis));
+        let mut to = 0;
+        for image in 0..self.images {
+            for plane in &planes {
+                for row in &rows {
+                    let start = ((image * self.sizes[0] + plane) * self.sizes[1] + row) * self.sizes[2];
+                    for column in &columns {
+                        visit(to, (start + column) * self.channels);
+                        to += self.channels;
+                    }
+                }
             }
         }
     }
@@ -45,7 +49,9 @@ impl SwingKernel {
 impl Kernel for SwingKernel {
     fn prepare(&mut self, shared: &[Option<&[f32]>]) {
         if let Some(Some(offset)) = shared.get(1) {
-            self.offset = [0, 1].map(|i| offset.get(i).map_or(1, |offset| offset.clamp(0.0, 2.0) as isize));
+            let absent = 3 - self.axes;
+            self.offset =
+                [0, 1, 2].map(|i: usize| i.checked_sub(absent).and_then(|i| offset.get(i)).map_or(1, |x| x.clamp(0.0, 2.0) as isize));
         }
     }
 
@@ -89,7 +95,8 @@ impl Operator for Swing {
 
     fn implement(&self, site: &Site<'_>) -> Result<Implementation, Refusal> {
         let layout = &site.required(0)?.layout;
-        let [1, channels, height, width] = layout.shape[..] else { return Err("it needs one image".to_string()) };
-        Ok(Implementation::Compute(Box::new(SwingKernel { height, width, channels, offset: [1, 1] })))
+        let [images, channels, spatial @ ..] = layout.shape.as_slice() else { return Err("its input is no image".to_string()) };
+        let (sizes, axes) = (three_axes(spatial, 1)?, spatial.len());
+        Ok(Implementation::Compute(Box::new(SwingKernel { images: *images, sizes, channels: *channels, axes, offset: [1; 3] })))
     }
 }

@@ -112,10 +112,24 @@ fn is_batch(graph: &Graph, size: &Dim) -> bool {
 /// # Errors
 /// If another size of an input is not known.
 pub fn single_sample(graph: &Graph) -> Result<Graph> {
+    sized(graph, |_, size| Dim::Known(size))
+}
+
+/// As [`single_sample`], with the batch as open as it is.
+///
+/// # Errors
+/// As [`single_sample`].
+pub fn sized_samples(graph: &Graph) -> Result<Graph> {
+    sized(graph, |dim, size| if is_batch(graph, dim) { dim.clone() } else { Dim::Known(size) })
+}
+
+/// A copy whose inputs have the dimensions that `choose` makes of those of `graph` and their sizes in one sample.
+fn sized(graph: &Graph, choose: impl Fn(&Dim, usize) -> Dim) -> Result<Graph> {
     let mut sample = graph.clone();
     for input in &graph.inputs {
-        let shape = sample_shape(graph, *input)?.into_iter().map(Dim::Known).collect();
-        sample.set_facts(*input, graph.value(*input).data_type, Some(shape));
+        let (value, sizes) = (graph.value(*input), sample_shape(graph, *input)?);
+        let shape = value.shape.iter().flatten().zip(sizes).map(|(dim, size)| choose(dim, size)).collect();
+        sample.set_facts(*input, value.data_type, Some(shape));
     }
     fold_constants(&mut sample)?;
     infer_shapes(&mut sample)?;

@@ -4,6 +4,7 @@
 mod budget;
 mod check;
 mod cut_off;
+mod fixed_batch;
 mod float16;
 mod guessed;
 mod mixed;
@@ -31,6 +32,7 @@ use crate::evaluation::{self, Check, MixedChoice, Profile, Thresholds};
 use crate::execution;
 use crate::graph::Graph;
 use crate::onnx::Model;
+use crate::passes::with_batch;
 use crate::progress::{Progress, abridged};
 use crate::quantization::{Assignment, Format, KernelForecast, Objective, Placement, Target, Widths};
 use crate::synthesis::Assessment;
@@ -40,6 +42,7 @@ use crate::synthesis::method::Method;
 use crate::synthesis::sibling::Sibling;
 
 pub use budget::{Budget, Wishes};
+pub use fixed_batch::open_batch;
 pub use float16::convert_to_float16;
 pub use mixed::{Mixed, SizeLimit, profile};
 use prepared::Prepared;
@@ -229,6 +232,9 @@ fn write(
     graph.restore_made()?;
     let mut quantized = model.with_graph(graph);
     if config.target.fixed_shapes {
+        if let Some(size) = model.fixed_batch {
+            quantized.graph = with_batch(&quantized.graph, size)?;
+        }
         quantized.declare_sizes();
     }
     let Decisions { chosen, raised } = decisions;

@@ -7,7 +7,7 @@ use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equaliz
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::passes::{carry_through, prepare, simplify, single_sample, upgrade_opset};
+use crate::passes::{carry_through, prepare, simplify, single_sample, sized_samples, upgrade_opset};
 use crate::progress::Progress;
 use crate::quantization::Width;
 use crate::synthesis::Assessment;
@@ -42,7 +42,7 @@ impl Prepared {
             autotune::check(&config.target)?;
         }
         if config.target.fixed_shapes {
-            teacher = single_sample(&teacher)?;
+            teacher = if model.fixed_batch.is_some() { sized_samples(&teacher)? } else { single_sample(&teacher)? };
         }
         if writes_new_types(config) {
             raise_opset(&mut teacher, model.opset, config, progress)?;
