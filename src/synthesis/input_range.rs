@@ -198,7 +198,7 @@ fn read_range(text: &str) -> Result<PixelRange, String> {
     let pairs: Vec<(f32, f32)> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let sound = |(low, high): &(f32, f32)| low.is_finite() && high.is_finite() && low <= high;
     if numbers.len() % 2 != 0 || !pairs.iter().all(sound) || pairs.iter().all(|(low, high)| low == high) {
-        return Err(format!("{expected}, with LO below HI; LO may be HI in channels that are constant, but not in all"));
+        return Err(format!("{expected}, with LO < HI; LO may be HI in channels that are constant, but not in all"));
     }
     Ok(PixelRange::of_channels(text, pairs))
 }
