@@ -98,7 +98,8 @@ fn check_harmless(page: &str) {
 #[test]
 fn the_page_is_whole_and_shows_all_there_is() {
     let place = TempDir::new().unwrap();
-    let page = page(place.path(), RESNET, &[&["--precision", "mixed", "--max-size", "0.3x", "--check-sqnr", "90"], &TUNED[..]].concat());
+    let said = ["--precision", "mixed", "--max-size", "0.3x", "--check-sqnr", "90", "--input-range", "signed"];
+    let page = page(place.path(), RESNET, &[&said[..], &TUNED[..]].concat());
     check_harmless(&page);
     let seen = parse(&page);
     for section in ["warnings", "images", "distance", "losses", "accuracy", "ranges", "kernels", "sensitivity", "cost", "settings"] {
