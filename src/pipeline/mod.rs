@@ -4,8 +4,10 @@
 mod budget;
 mod check;
 mod float16;
+mod joins;
 mod mixed;
 mod narrow;
+mod parts;
 mod prepared;
 mod provenance;
 mod raise;
@@ -141,6 +143,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
     let (cut, chosen, trials) = tuned.map_or((None, None, Vec::new()), |(cut, name, trials)| (Some(cut), Some(name), trials));
     let assignment = assignment_for(&mut prepared.teacher, cut, config, progress)?;
     narrow::fill_narrow_layers(&mut prepared, &assignment, config, progress)?;
+    parts::level_results(&mut prepared, &assignment, config, progress)?;
     let (trial, check, mixed, profile) = match &config.mixed {
         Some(wanted) => {
             let (trial, choice, profile) = mixed::choose(&prepared, model, wanted, config, progress)?;
@@ -155,6 +158,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
             (trial, check, None, None)
         }
     };
+    joins::warn_of_unlike_joins(&prepared.teacher, &trial.plan, &trial.ranges, progress);
     let (distillation, ranges) = (trial.summary, value_ranges(&prepared, &trial));
     let decisions =
         Decisions { chosen, raised: check.iter().flat_map(|check| &check.raised).flat_map(|raise| raise.nodes.clone()).collect() };
