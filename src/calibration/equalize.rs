@@ -14,6 +14,12 @@ use crate::passes::{Seam, find_seams, scale_seam};
 const EXPONENTS: usize = 11;
 /// Largest factor.
 const MOST: f64 = 1e3;
+/// Times that one sample reaches farther than the mean of all where a channel looks for something rare.
+const RARE: f64 = 4.0;
+/// Part of the farthest reach below which a channel hides what it looks for, if it is hardly ever at work.
+const HIDDEN: f64 = 0.02;
+/// Peak over the root of the mean square of a channel that is hardly ever at work.
+const IDLE: f64 = 50.0;
 
 /// Scales the channels of every seam of `graph` so that the error expected of quantizing them on `set`, one scale per
 /// activation and one per output channel of weights, is least. The function stays; `moments` follow.
@@ -57,7 +63,10 @@ fn observe_channels(graph: &Graph, seams: &[Seam], set: &CalibrationSet, config:
                 reach.iter_mut().zip(row).for_each(|(reach, x)| *reach = reach.max(x.abs()));
             }
             for row in elements[1].chunks_exact(channels.len()) {
-                channels.iter_mut().zip(row).for_each(|(channel, x)| channel.mean_square += f64::from(x * x) / (positions * samples));
+                for (channel, x) in channels.iter_mut().zip(row) {
+                    channel.mean_square += f64::from(x * x) / (positions * samples);
+                    channel.peak = channel.peak.max(f64::from(x.abs()));
+                }
             }
             channels.iter_mut().zip(reach).for_each(|(channel, reach)| channel.reach += f64::from(reach) / samples);
         });
@@ -82,11 +91,19 @@ fn best_factors(channels: &[Channel], readers: &[Reader<'_>], levels: Levels, is
     (*noise < 0.99 * noises[0]).then(|| best.factors.iter().map(|factor| *factor as f32).collect())
 }
 
+impl Channel {
+    /// Whether samples do not show how far it reaches, where others reach `largest`: it may reach as far.
+    fn hides(&self, largest: f64) -> bool {
+        self.reach < HIDDEN * largest && self.peak * self.peak > IDLE * IDLE * self.mean_square
+    }
+}
+
 fn factors(channels: &[Channel], widths: &[f64], a: f64, b: f64) -> Vec<f64> {
     let largest = channels.iter().fold(0.0f64, |most, channel| most.max(channel.reach));
     let factor = |(channel, width): (&Channel, &f64)| {
         let live = channel.reach > 1e-6 * largest && *width > 0.0;
-        if live { ((channel.reach / largest).powf(-a) * width.powf(b)).clamp(1.0 / MOST, MOST) } else { 1.0 }
+        let part = if channel.hides(largest) { 1.0 } else { channel.reach.max(channel.peak / RARE) / largest };
+        if live { (part.powf(-a) * width.powf(b)).clamp(1.0 / MOST, MOST) } else { 1.0 }
     };
     channels.iter().zip(widths).map(factor).collect()
 }

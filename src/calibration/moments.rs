@@ -162,12 +162,12 @@ impl Moments {
 }
 
 /// Channels of `[N, C, ...]`.
-fn channel_count(graph: &Graph, value: ValueId) -> Option<usize> {
+pub(super) fn channel_count(graph: &Graph, value: ValueId) -> Option<usize> {
     graph.value(value).shape.as_ref()?.get(1)?.known()
 }
 
 /// What `node` does to each element of channel `channel`.
-fn function(graph: &Graph, node: &Node, channel: usize) -> Option<Box<dyn Fn(f64) -> f64>> {
+pub(super) fn function(graph: &Graph, node: &Node, channel: usize) -> Option<Box<dyn Fn(f64) -> f64>> {
     fn of<F: Elementwise<1> + Clone>(function: Option<&F>) -> Option<Box<dyn Fn(f64) -> f64>> {
         let function = function?.clone();
         Some(Box::new(move |x| f64::from(function.value([x as f32]))))

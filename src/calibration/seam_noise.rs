@@ -32,6 +32,8 @@ pub(super) struct Channel {
     pub reach: f64,
     /// Of what is read.
     pub mean_square: f64,
+    /// Largest magnitude of what is read in any sample.
+    pub peak: f64,
 }
 
 /// Parts that the outputs are looked at in, at most, and outputs of a part, at least.

@@ -62,7 +62,9 @@ impl Parameters {
         let mut moves: HashMap<ValueId, (Motion<Vec<f32>>, f32)> = HashMap::new();
         let consumers = graph.consumers();
         for weight in &student.weights {
-            moves.insert(weight.scale, (Motion::Multiply { most: f32::INFINITY }, rates.scale));
+            if !weight.has_headroom {
+                moves.insert(weight.scale, (Motion::Multiply { most: f32::INFINITY }, rates.scale));
+            }
             let soft = |(id, _): &(NodeId, usize)| graph.node(*id).is::<SoftRound>().is_some();
             if consumers[weight.value.0 as usize].iter().any(soft) {
                 moves.insert(weight.value, (Motion::Round(Push::default()), rates.rounding));
@@ -75,7 +77,7 @@ impl Parameters {
                 moves.insert(weight.value, (Motion::InUnits(unit), 1.0));
             }
         }
-        for activation in &student.activations {
+        for activation in student.activations.iter().filter(|activation| !activation.has_headroom) {
             moves.insert(activation.scale, (Motion::Multiply { most: activation.largest_scale }, rates.scale));
         }
         for bias in &student.biases {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, ValueId, check};
 use crate::ops::{Conv, ConvTranspose, DequantizeLinear, Gemm, QuantizeLinear, Sharing};
 use crate::passes::outputs_of;
-use crate::quantization::{QuantPlan, WeightPoint, scheme};
+use crate::quantization::{Conversion, QuantParams, QuantPlan, Standing, WeightPoint, scheme};
 use crate::tensor::{DataType, TensorData};
 
 /// A float weight in front of its pair.
@@ -20,6 +20,8 @@ pub struct TunedWeight {
     pub value: ValueId,
     pub scale: ValueId,
     pub axis: Option<usize>,
+    /// Whether the scale holds weights on channels that samples may not show at work, and so is none of theirs to tune.
+    pub has_headroom: bool,
 }
 
 /// A quantized activation: the float value, what it was before (another value where it is a graph output), and its group's scale.
@@ -30,6 +32,8 @@ pub struct TunedActivation {
     pub scale: ValueId,
     /// Beyond this the pair would hold values that the Clip before it cuts off, and runtimes would keep that Clip, in float.
     pub largest_scale: f32,
+    /// Whether the scale leaves room for what samples do not show, and so is none of theirs to tune.
+    pub has_headroom: bool,
 }
 
 /// A float bias that [`super::seal`] turns into int32 where the target wants it.
@@ -72,7 +76,13 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
         }
         let bounds = plan.groups.get(point.group).map_or((f32::NEG_INFINITY, f32::INFINITY), |group| group.bounds);
         let largest_scale = scheme::largest_scale(bounds, params);
-        student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale });
+        let has_headroom = plan.groups.get(point.group).is_some_and(|group| group.standing == Standing::Leaving);
+        student.activations.push(TunedActivation { value, original: point.value, scale, largest_scale, has_headroom });
+    }
+    for conversion in &plan.conversions {
+        let params = ranges.0.get(conversion.group).ok_or_else(|| Error::Internal("a group has no range".to_string()))?;
+        let original = plan.groups[conversion.group].value;
+        convert(graph, conversion, original, params, &mut student);
     }
     for point in &plan.weights {
         if !point.kept {
@@ -86,6 +96,26 @@ pub fn insert(graph: &mut Graph, plan: &QuantPlan, ranges: &Ranges) -> Result<St
     graph.sort()?;
     check(graph)?;
     Ok(student)
+}
+
+/// Puts a pair of other integers over the same range behind the pair of a value, for some readers of it.
+fn convert(graph: &mut Graph, conversion: &Conversion, original: ValueId, params: &QuantParams, student: &mut Student) {
+    let Conversion { data_type, readers, .. } = conversion;
+    let (low, high) = params.span(params.scale[0]);
+    let params = scheme::activation(low as f32, high as f32, *data_type, false);
+    let mut made: HashMap<ValueId, ValueId> = HashMap::new();
+    for (node, index) in readers {
+        let Some(value) = graph.node(*node).input(*index) else { continue };
+        let converted = *made.entry(value).or_insert_with(|| {
+            let name = format!("{}_{data_type}", graph.value(value).name);
+            let zero = TensorData::from_f64(&[], vec![f64::from(params.zero_point[0])], *data_type);
+            let scale = add_constant(graph, &format!("{name}_scale"), TensorData::scalar(params.scale[0]));
+            let zero_point = shared_zero_point(graph, zero.unwrap_or_else(|| TensorData::scalar(0u8)));
+            student.activations.push(TunedActivation { value, original, scale, largest_scale: f32::INFINITY, has_headroom: false });
+            add_pair(graph, &name, value, scale, zero_point, None, None)
+        });
+        graph.set_input(*node, *index, Some(converted));
+    }
 }
 
 fn add_constant(graph: &mut Graph, name: &str, tensor: TensorData) -> ValueId {
@@ -133,7 +163,7 @@ fn add_pair(
 }
 
 fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut Student) -> Result<()> {
-    let WeightPoint { node, input, value, axis, data_type, .. } = *point;
+    let WeightPoint { node, input, value, axis, data_type, seeks_rare, .. } = *point;
     if let Some(known) = student.weights.iter().find(|weight| weight.value == value) {
         // The pair of the first reader serves the others too.
         let pair = graph.readers(known.value).iter().find_map(|(id, _)| {
@@ -160,7 +190,8 @@ fn add_weight(graph: &mut Graph, point: &WeightPoint, largest: u8, student: &mut
     let zero_point = shared_zero_point(graph, zeros);
     let dequantized = add_pair(graph, &name, value, scale, zero_point, axis, None);
     graph.set_input(node, input, Some(dequantized));
-    student.weights.push(TunedWeight { node, value, scale, axis });
+    let has_headroom = seeks_rare && data_type != DataType::I4;
+    student.weights.push(TunedWeight { node, value, scale, axis, has_headroom });
     Ok(())
 }
 

@@ -7,8 +7,10 @@ mod cut_off;
 mod fixed_batch;
 mod float16;
 mod guessed;
+mod joins;
 mod mixed;
 mod narrow;
+mod parts;
 mod prepared;
 mod provenance;
 mod raise;
@@ -153,6 +155,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
         }
     }
     narrow::fill_narrow_layers(&mut prepared, &assignment, config, progress)?;
+    parts::level_results(&mut prepared, &assignment, config, progress)?;
     let (trial, check, mixed, profile) = match &config.mixed {
         Some(wanted) => {
             let (trial, choice, profile) = mixed::choose(&prepared, model, wanted, config, progress)?;
@@ -167,6 +170,7 @@ pub fn quantize(model: &Model, given: Option<CalibrationSet>, config: &Config, p
             (trial, check, None, None)
         }
     };
+    joins::warn_of_unlike_joins(&prepared.teacher, &trial.plan, &trial.ranges, progress);
     let (distillation, ranges) = (trial.summary, value_ranges(&prepared, &trial));
     let decisions =
         Decisions { chosen, raised: check.iter().flat_map(|check| &check.raised).flat_map(|raise| raise.nodes.clone()).collect() };

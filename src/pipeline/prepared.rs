@@ -1,6 +1,6 @@
 //! All that comes before widths are assigned.
 
-use super::samples::{assess_or_note, check_runs, hold_out, samples, unseen_samples};
+use super::samples::{active_samples, assess_or_note, check_runs, hold_out, samples, unseen_samples};
 use super::{Budget, Config, Mixed};
 use crate::autotune;
 use crate::calibration::{CalibrationSet, Levels, Moments, absorb_biases, equalize};
@@ -20,6 +20,10 @@ pub(super) struct Prepared {
     pub samples: CalibrationSet,
     /// Those to work on.
     pub set: CalibrationSet,
+    /// Samples on which outputs were made active, beside those to work on; `None` where outputs are classes of images.
+    pub active: Option<CalibrationSet>,
+    /// Samples to tune on: those to work on, and the active ones.
+    pub taught: CalibrationSet,
     /// For the final comparison alone.
     pub held_out: CalibrationSet,
     /// For the self-check alone; `None` where nothing is checked.
@@ -46,6 +50,8 @@ impl Prepared {
         }
         if writes_new_types(config) {
             raise_opset(&mut teacher, model.opset, config, progress)?;
+        } else if config.target.wide_results().is_some() {
+            raise_for_results(&mut teacher, model.opset, progress);
         }
         let budget = Budget::of(&single_sample(&teacher)?);
         let budget = if may_have_four_bits(config) { budget.for_four_bits() } else { budget };
@@ -58,14 +64,16 @@ impl Prepared {
         let unseen = wanted.then(|| unseen_samples(&teacher, &inputs, &held_out, is_given, &budget, config)).transpose()?;
         let mut moments = Moments::of_batch_norms(&teacher);
         prepare(&mut teacher)?;
+        let active = active_samples(&teacher, &set, &inputs, config, progress)?;
+        let taught = active.as_ref().map_or_else(|| Ok(set.clone()), |active| set.interleave(active))?;
         if config.equalize {
-            equalize(&mut teacher, &set, Levels::of(&config.widths), &mut moments, &config.execution)?;
+            equalize(&mut teacher, &taught, Levels::of(&config.widths), &mut moments, &config.execution)?;
         }
         if config.corrections.absorb_bias {
             let count = absorb_biases(&mut teacher, &set, &mut moments, &config.execution)?;
             progress.note(&format!("{count} channels gave what they always have to the biases behind them"));
         }
-        Ok(Prepared { teacher, samples, set, held_out, unseen, inputs, assessment, budget, moments })
+        Ok(Prepared { teacher, samples, set, active, taught, held_out, unseen, inputs, assessment, budget, moments })
     }
 }
 
@@ -91,6 +99,18 @@ fn may_have_four_bits(config: &Config) -> bool {
 /// Whether a file is to be written that needs an operator set with integers of 4 and 16 bits.
 fn writes_new_types(config: &Config) -> bool {
     config.mixed.as_ref().map_or(!config.widths.fit_old_opsets(), |mixed| *mixed != Mixed::default())
+}
+
+/// Brings the graph into an operator set in which results may have 16 bits, if it can be.
+fn raise_for_results(teacher: &mut Graph, written_in: i64, progress: &dyn Progress) {
+    let (mut raised, before) = (teacher.clone(), teacher.opset);
+    match upgrade_opset(&mut raised, written_in) {
+        Ok(()) => *teacher = raised,
+        Err(error) => progress.warn(&format!("results have 8 bits where 16 would keep every part of them: {error}")),
+    }
+    if before < teacher.opset {
+        progress.note(&format!("operator set raised from {before} to {}: results have 16 bits", teacher.opset));
+    }
 }
 
 /// Brings the graph into an operator set that knows integers of these widths, and says what they are good for.

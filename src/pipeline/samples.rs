@@ -7,6 +7,7 @@ use crate::execution::{first_not_finite, observe};
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::progress::{Progress, Silent};
+use crate::synthesis::active::{Excitement, excite};
 use crate::synthesis::input::Input;
 use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::ranges::{Certainty, Finding};
@@ -98,9 +99,40 @@ pub(super) fn unseen_samples(
     Ok(synthesize_for(teacher, config.statistics_from.as_ref(), &synthesis, &Silent)?.set)
 }
 
+/// Part of the samples that as many active ones are made beside, and how many at least and at most.
+const ACTIVE_PART: usize = 8;
+const ACTIVE: (usize, usize) = (8, 64);
+/// Steps that an active sample takes.
+const ACTIVE_STEPS: usize = 24;
+
+/// Some of `set`, moved until what the outputs of `teacher` look for seems to be there; `None` where outputs are classes of
+/// images, or cannot be computed.
+///
+/// # Errors
+/// If the work was interrupted.
+pub(super) fn active_samples(
+    teacher: &Graph,
+    set: &CalibrationSet,
+    inputs: &[Input],
+    config: &Config,
+    progress: &dyn Progress,
+) -> Result<Option<CalibrationSet>> {
+    let samples = (set.len() / ACTIVE_PART).clamp(ACTIVE.0, ACTIVE.1);
+    let batch = config.method.batch.unwrap_or(ACTIVE.1);
+    let excitement = Excitement { samples, steps: ACTIVE_STEPS, batch, seed: config.seed, execution: config.execution };
+    match excite(teacher, set, inputs, &excitement, progress) {
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) => {
+            progress.note(&format!("no samples were made on which outputs are active: {error}"));
+            Ok(None)
+        }
+        made => made,
+    }
+}
+
 /// An input whose range is what its samples show.
 fn observed_input(samples: &Samples) -> Result<Input> {
-    let (low, high) = samples.range()?;
+    let (low, high) = samples.likely_range()?;
     let range = PixelRange::uniform("observed", low, high.max(low + 1e-6));
     Ok(Input { finding: Finding::plain(Certainty::Observed), ..Input::new(&samples.name, samples.shape.clone(), range) })
 }

@@ -3,13 +3,16 @@
 use super::budget::DISTILL_BATCH;
 use super::{Config, Prepared, Tuning};
 use crate::calibration::histogram::{Distribution, Histogram};
-use crate::calibration::{RangeSource, Ranges, choose_ranges, histograms, observers};
+use crate::calibration::{Coverage, RangeSource, Ranges, choose_ranges, histograms, observers};
 use crate::distillation::{self, Lesson, Reconstruction, Steps, correct, distill, reconstruct};
 use crate::emit::{Student, insert};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::progress::Progress;
 use crate::quantization::{Assignment, QuantPlan, Width};
+
+/// Part of the range of an input's integers that samples fill where they show all of it.
+const FILLED: f64 = 0.9;
 
 /// The student with these widths, as far as it was tuned; not sealed yet.
 pub(super) struct Trial {
@@ -31,11 +34,22 @@ impl Trial {
         let plan = assignment.plan(&prepared.teacher, &config.target, &config.exclude)?;
         let seen = see(prepared, &plan, config, progress)?;
         let ranges = choose(prepared, &plan, &seen, config)?;
-        let seen = seen.iter().map(Histogram::condense).collect();
-        let mut trial = Trial { seen, ..Trial::untuned(prepared, assignment, plan, ranges, config)? };
-        let lesson = Lesson { teacher: &prepared.teacher, student: &trial.student, set: &prepared.set, inputs: &prepared.inputs };
+        let mut trial = Trial::untuned(prepared, assignment, plan, ranges, config)?;
+        trial.keep_input_headroom(&prepared.teacher, &seen);
+        trial.seen = seen.iter().map(Histogram::condense).collect();
+        let lesson = Lesson { teacher: &prepared.teacher, student: &trial.student, set: &prepared.taught, inputs: &prepared.inputs };
         trial.summary = tune(lesson, &mut trial.graph, &trial.plan, prepared, config, progress)?;
         Ok(trial)
+    }
+
+    /// Keeps the integers of inputs as wide as they are where samples do not fill them: others may.
+    fn keep_input_headroom(&mut self, teacher: &Graph, seen: &[Histogram]) {
+        for (point, activation) in self.plan.activations.iter().zip(&mut self.student.activations) {
+            let (Some(params), Some(seen)) = (self.ranges.0.get(point.group), seen.get(point.group)) else { continue };
+            let ((low, high), (least, most)) = (seen.range(), params.span(params.scale.first().copied().unwrap_or(1.0)));
+            let filled = f64::from(high) - f64::from(low) >= FILLED * (most - least);
+            activation.has_headroom |= teacher.is_input(point.value) && !filled;
+        }
     }
 
     /// # Errors
@@ -79,7 +93,18 @@ fn choose(prepared: &Prepared, plan: &QuantPlan, seen: &[Histogram], config: &Co
     let name = config.observer.as_deref().unwrap_or("mse");
     let observer = observers::find(name).ok_or_else(|| Error::Usage(format!("there is no observer `{name}`")))?;
     let valid = teacher.inputs.iter().copied().zip(inputs.iter().map(|input| input.range.hull())).collect();
-    Ok(choose_ranges(plan, seen, observer.as_ref(), &valid))
+    let mut ranges = choose_ranges(plan, seen, observer.as_ref(), &valid);
+    coverage_of(prepared, plan, config)?.widen(teacher, plan, seen, &mut ranges);
+    Ok(ranges)
+}
+
+/// What samples show of the channels that results are made of.
+///
+/// # Errors
+/// If these cannot be computed.
+pub(super) fn coverage_of(prepared: &Prepared, plan: &QuantPlan, config: &Config) -> Result<Coverage> {
+    let Prepared { teacher, set, active, .. } = prepared;
+    Coverage::measure(teacher, plan, set, active.as_ref(), &config.execution)
 }
 
 /// Tunes the student: block by block first where its integers are of 4 bits, then in closed form, then as a whole.
@@ -91,15 +116,16 @@ fn tune(
     config: &Config,
     progress: &dyn Progress,
 ) -> Result<Option<distillation::Summary>> {
-    let Prepared { budget, moments, .. } = prepared;
+    let Prepared { budget, moments, set, .. } = prepared;
+    let usual = Lesson { set, ..lesson };
     let types = plan.weights.iter().map(|point| point.data_type).chain(plan.groups.iter().map(|group| group.data_type));
     let narrow = types.into_iter().any(|data_type| Width::of(data_type) == Some(Width::Four));
     let reconstruct_steps = config.tuning.reconstruct_steps.unwrap_or(if narrow { budget.reconstruct_steps } else { 0 });
     let steps = config.tuning.distill_steps.map_or(budget.distill_steps, Steps::Exactly);
-    if lesson.set.len() < 16 {
-        correct(lesson, graph, moments, config.corrections, &config.execution, progress)?;
+    if set.len() < 16 {
+        correct(usual, graph, moments, config.corrections, &config.execution, progress)?;
         if reconstruct_steps > 0 || steps != Steps::Exactly(0) {
-            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", lesson.set.len()));
+            progress.warn(&format!("{} samples are too few to tune on: the quantized model was not tuned", set.len()));
         }
         return Ok(None);
     }
@@ -116,7 +142,7 @@ fn tune(
         }
     }
     let corrections = if reconstruct_steps > 0 { config.corrections.after_reconstruction(progress) } else { config.corrections };
-    correct(lesson, graph, moments, corrections, &config.execution, progress)?;
+    correct(usual, graph, moments, corrections, &config.execution, progress)?;
     if steps == Steps::Exactly(0) {
         if config.tuning.distill_steps.is_none() {
             progress.note("the quantized model was not tuned: gradients and moments of so many weights take some twenty times their memory; --distill-steps N does it");

@@ -1,13 +1,14 @@
 //! Which layer gets which widths.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::plan::{ActivationPoint, QuantPlan, plan_around};
+use super::standing::Layers;
 use super::target::{Placement, Target};
-use super::verdict::integers_behind;
+use super::wide_results::widen_results;
 use super::widths::{Width, Widths};
 use crate::error::Result;
-use crate::graph::{Graph, Node, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::operator::QuantizationRole;
 
 /// What one matrix product is given.
@@ -61,6 +62,9 @@ impl Assignment {
         }
         let mut plan = plan_around(graph, &target, exclude, &float)?;
         assign(graph, &mut plan, self);
+        if self.widths.activations == Width::Eight {
+            widen_results(graph, &mut plan);
+        }
         Ok(plan)
     }
 }
@@ -123,50 +127,6 @@ fn move_behind_moves(graph: &Graph, plan: &mut QuantPlan) {
         needed
     };
     plan.activations.retain_mut(needed);
-}
-
-/// Where values stand among the matrix products with constant weights.
-struct Layers {
-    products: BTreeSet<NodeId>,
-    /// Values that depend on such a product.
-    behind: HashSet<ValueId>,
-    /// Values that such a product depends on.
-    read_later: HashSet<ValueId>,
-}
-
-impl Layers {
-    fn find(graph: &Graph) -> Self {
-        let is_constant = |value: ValueId| graph.constant(value).is_some() || integers_behind(graph, value).is_some();
-        let is_product = |node: &Node| {
-            let constant = node.input(1).is_some_and(is_constant);
-            constant && node.operator.quantization_role() == QuantizationRole::Weighted
-        };
-        let (mut products, mut behind, mut read_later) = (BTreeSet::new(), HashSet::new(), HashSet::new());
-        for (id, node) in graph.nodes() {
-            if is_product(node) {
-                products.insert(id);
-            }
-            if is_product(node) || node.inputs.iter().flatten().any(|input| behind.contains(input)) {
-                behind.extend(node.outputs.iter().flatten());
-            }
-        }
-        for (_, node) in graph.nodes().rev() {
-            if is_product(node) || node.outputs.iter().flatten().any(|output| read_later.contains(output)) {
-                read_later.extend(node.inputs.iter().flatten());
-            }
-        }
-        Layers { products, behind, read_later }
-    }
-
-    /// Products that no other stands before, and those that none stands behind.
-    fn ends(&self, graph: &Graph) -> HashSet<NodeId> {
-        let is_end = |id: &NodeId| {
-            let node = graph.node(*id);
-            let first = node.input(0).is_some_and(|x| !self.behind.contains(&x));
-            first || !node.outputs.iter().flatten().any(|output| self.read_later.contains(output))
-        };
-        self.products.iter().copied().filter(is_end).collect()
-    }
 }
 
 #[cfg(test)]

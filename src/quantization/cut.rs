@@ -5,17 +5,27 @@ use std::collections::VecDeque;
 /// What no cut may cost.
 pub const FORBIDDEN: f64 = 1e18;
 /// Below this a remaining capacity counts as none.
-const NOTHING: f64 = 1e-9;
+pub const NOTHING: f64 = 1e-9;
 
+#[derive(Clone, Debug)]
 struct Edge {
     to: usize,
     capacity: f64,
 }
 
 /// Places joined by directed edges; an edge costs its capacity if it leads from the first side to the second.
+#[derive(Clone, Debug)]
 pub struct Network {
     edges: Vec<Edge>,
     outgoing: Vec<Vec<usize>>,
+}
+
+/// Two sides of a network.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// Whether each place is on the first side.
+    pub first: Vec<bool>,
+    pub cost: f64,
 }
 
 /// The place that is always on the first side.
@@ -41,18 +51,20 @@ impl Network {
         self.edges.push(Edge { to: from, capacity: 0.0 });
     }
 
-    /// Whether each place is on the first side of a cheapest cut; of several, the one with the largest first side.
+    /// A cheapest cut; of several, the one with the largest first side.
     ///
     /// Paper: Edmonds and Karp 1972, shortest augmenting paths.
-    pub fn first_side(mut self) -> Vec<bool> {
+    pub fn cheapest_cut(mut self) -> Cut {
+        let mut cost = 0.0;
         while let Some(path) = self.augmenting_path() {
             let flow = path.iter().map(|edge| self.edges[*edge].capacity).fold(f64::INFINITY, f64::min);
+            cost += flow;
             for edge in path {
                 self.edges[edge].capacity -= flow;
                 self.edges[edge ^ 1].capacity += flow;
             }
         }
-        self.reach_second().into_iter().map(|reaches| !reaches).collect()
+        Cut { first: self.reach_second().into_iter().map(|reaches| !reaches).collect(), cost }
     }
 
     fn augmenting_path(&self) -> Option<Vec<usize>> {
@@ -104,11 +116,11 @@ mod tests {
         edges.iter().filter(|(from, to, _)| first[*from] && !first[*to]).map(|(_, _, capacity)| capacity).sum()
     }
 
-    fn cut(places: usize, edges: &[(usize, usize, f64)]) -> Vec<bool> {
+    fn cut(places: usize, edges: &[(usize, usize, f64)]) -> Cut {
         let mut network = Network::new();
         (2..places).for_each(|_| assert!(network.add_place() >= 2));
         edges.iter().for_each(|(from, to, capacity)| network.add_edge(*from, *to, *capacity));
-        network.first_side()
+        network.cheapest_cut()
     }
 
     #[test]
@@ -119,7 +131,8 @@ mod tests {
             let mut place = || (random.uniform() * places as f32) as usize % places;
             let pairs: Vec<(usize, usize)> = (0..18).map(|_| (place(), place())).filter(|(a, b)| a != b).collect();
             let edges: Vec<_> = pairs.into_iter().map(|(a, b)| (a, b, f64::from((random.uniform() * 9.0).round()))).collect();
-            let found = cut(places, &edges);
+            let Cut { first: found, cost: claimed } = cut(places, &edges);
+            assert!((cost(&edges, &found) - claimed).abs() < 1e-6);
             assert!(found[FIRST] && !found[SECOND]);
             let all = (0..1usize << (places - 2)).map(|bits| {
                 let side: Vec<bool> = (0..places).map(|i| i == FIRST || (i > 1 && bits >> (i - 2) & 1 == 1)).collect();
@@ -131,6 +144,6 @@ mod tests {
 
     #[test]
     fn a_tie_goes_to_the_first_side() {
-        assert_eq!(cut(3, &[(FIRST, 2, 4.0), (2, SECOND, 4.0)]), [true, false, true]);
+        assert_eq!(cut(3, &[(FIRST, 2, 4.0), (2, SECOND, 4.0)]).first, [true, false, true]);
     }
 }

@@ -39,7 +39,7 @@ impl QuantPlan {
             let readers: Vec<(NodeId, usize)> = products.map(|id| (*id, 0)).collect();
             (!readers.is_empty()).then(|| ActivationPoint { readers: Some(readers), ..point.clone() })
         };
-        QuantPlan { activations: self.activations.iter().filter_map(reads).collect(), ..self.only_weights(layer) }
+        QuantPlan { activations: self.activations.iter().filter_map(reads).collect(), conversions: Vec::new(), ..self.only_weights(layer) }
     }
 
     /// Of this plan, the weights of `layer`, nothing else.
@@ -52,6 +52,7 @@ impl QuantPlan {
         let (weights, groups): (HashSet<&ValueId>, HashSet<&usize>) = (weights.iter().collect(), groups.iter().collect());
         QuantPlan {
             activations: self.activations.iter().filter(|point| groups.contains(&point.group)).cloned().collect(),
+            conversions: self.conversions.iter().filter(|conversion| groups.contains(&conversion.group)).cloned().collect(),
             weights: self.weights.iter().filter(|point| weights.contains(&point.value)).cloned().collect(),
             ..self.clone()
         }

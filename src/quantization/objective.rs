@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::costs::{Price, RuntimeCosts};
-use super::cut::{FIRST, FORBIDDEN, Network, SECOND};
+use super::cut::{Cut, FIRST, FORBIDDEN, NOTHING, Network, SECOND};
 use super::plan::{QuantPlan, plan, plan_around};
+use super::standing::Standings;
 use super::target::{Placement, Target};
 use super::verdict::is_paired;
 use crate::error::Result;
@@ -50,9 +51,14 @@ impl Objective {
     }
 }
 
+/// Part of the predicted time that may be spent on results in float: their tail, which thresholds and decoders look at, is cut
+/// by no integer then.
+const WORTH_OF_RESULTS: f64 = 0.02;
+
 /// Nodes that could run on integers but are predicted to make the whole faster in float, and why. The prediction is a cut
-/// of least cost: each node costs its time on its side, each value that crosses costs a conversion. Shapes come from
-/// `sample`, a copy of `graph` with the same ids in which one sample flows. The nodes in `float` run in float already.
+/// of least cost: each node costs its time on its side, each value that crosses costs a conversion. Products whose results
+/// leave the network follow where they cost hardly anything. Shapes come from `sample`, a copy of `graph` with the same ids
+/// in which one sample flows. The nodes in `float` run in float already.
 ///
 /// # Errors
 /// If nothing can be quantized.
@@ -73,7 +79,8 @@ pub fn faster_in_float(
     division.tie_shared_weights(&plan);
     division.add_borders();
     division.keep_layouts();
-    Ok(division.float_nodes())
+    let spare = if objective == Objective::Balanced { WORTH_OF_RESULTS } else { 0.0 };
+    Ok(division.float_nodes(spare))
 }
 
 /// Nodes that can run on either side: products, what they fuse, and what stands between integers.
@@ -198,10 +205,52 @@ impl<'a> Division<'a> {
         if hands_out_floats { SECOND } else { self.place(id) }
     }
 
-    fn float_nodes(self) -> HashMap<NodeId, String> {
-        let integer = self.network.first_side();
-        let float = self.places.iter().filter(|(_, place)| !integer[**place]);
-        float.map(|(id, _)| (*id, reason(self.prices.get(id)))).collect()
+    /// The nodes of the cheapest cut that run in float, and those that make results, as far as all of them together cost no
+    /// more than the part `spare` of the whole.
+    fn float_nodes(mut self, spare: f64) -> HashMap<NodeId, String> {
+        let cheapest = self.network.clone().cheapest_cut();
+        let most = cheapest.cost * (1.0 + spare) + NOTHING;
+        let mut makers: Vec<(f64, usize)> = self.makers_of_results(&cheapest).map(|place| (self.cut_with(place).cost, place)).collect();
+        makers.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cut = cheapest.clone();
+        for (_, place) in makers.into_iter().take_while(|(cost, _)| *cost <= most) {
+            let next = self.cut_with(place);
+            if next.cost <= most {
+                self.network.add_edge(place, SECOND, FORBIDDEN);
+                cut = next;
+            }
+        }
+        let percent = 100.0 * (cut.cost / cheapest.cost.max(NOTHING) - 1.0);
+        let why = |id: &NodeId, place: usize| match cheapest.first[place] {
+            true => format!("its result leaves the network: float, which keeps every tail, costs {percent:.1} % of the predicted time"),
+            false => reason(self.prices.get(id)),
+        };
+        let float = self.places.iter().filter(|(_, place)| !cut.first[**place]);
+        float.map(|(id, place)| (*id, why(id, *place))).collect()
+    }
+
+    /// Integer products in `cut` whose integer results leave the network.
+    fn makers_of_results(&self, cut: &Cut) -> impl Iterator<Item = usize> {
+        let standings = Standings::of(self.graph);
+        let leaves = |value: ValueId| standings.is_leaving(value) && self.integer_behind(value, &standings);
+        let makes = |(id, place): (&NodeId, &usize)| {
+            let node = self.graph.node(*id);
+            (is_weighted(node) && cut.first[*place] && node.output(0).is_some_and(leaves)).then_some(*place)
+        };
+        self.places.iter().filter_map(makes).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether a product's result `value` is quantized, itself or behind the activation that is fused into the product.
+    fn integer_behind(&self, value: ValueId, standings: &Standings) -> bool {
+        let behind = self.graph.readers(value).iter().filter_map(|(id, _)| self.graph.node(*id).output(0));
+        let mut fused = behind.filter(|output| standings.is_leaving(*output));
+        self.quantized.contains(&value) || fused.any(|output| self.quantized.contains(&output))
+    }
+
+    fn cut_with(&self, float: usize) -> Cut {
+        let mut network = self.network.clone();
+        network.add_edge(float, SECOND, FORBIDDEN);
+        network.cheapest_cut()
     }
 }
 
@@ -260,8 +309,29 @@ mod tests {
     #[test]
     fn a_stem_is_float_and_takes_its_activation_along() {
         for objective in [Objective::Balanced, Objective::Latency] {
-            assert_eq!(float_names(&stem_and_body(), objective), ["c1", "r1"]);
+            let found = float_names(&stem_and_body(), objective);
+            assert_eq!(found.iter().filter(|name| *name != "y").collect::<Vec<_>>(), ["c1", "r1"]);
         }
+    }
+
+    /// A body, one head of few channels and one of many.
+    fn body_and_heads(outputs: &str) -> Graph {
+        let sketch = Sketch::new(&[1, 64, 56, 56]).conv("a", "x", (64, 64), 3, 1).conv("b", "a", (64, 64), 3, 1);
+        let sketch = sketch.conv("c", "b", (64, 64), 3, 1).plain("r", "Relu", "c").conv("d", "r", (64, 64), 3, 2);
+        let sketch = sketch.conv("small", "d", (64, 4), 1, 1).plain("score", "Sigmoid", "small").conv("large", "c", (64, 256), 3, 1);
+        sketch.outputs(outputs)
+    }
+
+    #[test]
+    fn results_are_float_where_that_costs_hardly_anything() {
+        let target = targets::find("ort-cpu").unwrap();
+        let graph = body_and_heads("score large");
+        let found = faster_in_float(&graph, &graph, &target, &[], &HashMap::new(), Objective::Balanced).unwrap();
+        let names: Vec<&str> = found.keys().map(|id| graph.node(*id).name.as_str()).collect();
+        assert_eq!(names, ["small"]);
+        assert!(found.values().all(|reason| reason.starts_with("its result leaves the network")), "{found:?}");
+        assert!(float_names(&graph, Objective::Latency).is_empty());
+        assert!(float_names(&graph, Objective::Integer).is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::exclusion::excluded_nodes;
+use super::standing::{Standing, Standings};
 use super::target::{Placement, Target};
 use super::verdict::{Verdict, is_paired, is_product, judge};
 use crate::error::{Error, Result};
@@ -24,6 +25,15 @@ pub struct ActivationPoint {
 /// A value to quantize and who reads it dequantized, before grouping.
 type Point = (ValueId, Option<Vec<(NodeId, usize)>>);
 
+/// Another pair, of wider integers, behind that of a value, for readers whose results are wider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversion {
+    /// Of the value.
+    pub group: usize,
+    pub data_type: DataType,
+    pub readers: Vec<(NodeId, usize)>,
+}
+
 /// A constant that becomes integers, symmetric about 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightPoint {
@@ -37,6 +47,8 @@ pub struct WeightPoint {
     pub integer: bool,
     /// Whether `value` holds integers already, with a DequantizeLinear behind them: they stay as they are.
     pub kept: bool,
+    /// Whether its result leaves the network and is more than the class of an image: what it looks for is rare.
+    pub seeks_rare: bool,
 }
 
 /// Values with common parameters; the range is observed on the first one.
@@ -48,6 +60,8 @@ pub struct Group {
     /// What a squared error below zero counts for: alpha² where only a LeakyRelu reads the value.
     pub negative_weight: f64,
     pub data_type: DataType,
+    /// Of the value that stands nearest to the outputs.
+    pub standing: Standing,
 }
 
 /// Whether a matrix product will run on integers.
@@ -64,6 +78,7 @@ pub struct KernelForecast {
 pub struct QuantPlan {
     pub target: Target,
     pub activations: Vec<ActivationPoint>,
+    pub conversions: Vec<Conversion>,
     pub weights: Vec<WeightPoint>,
     pub groups: Vec<Group>,
     pub kernels: Vec<KernelForecast>,
@@ -110,7 +125,7 @@ pub fn plan_around(graph: &Graph, target: &Target, exclude: &[String], float: &H
     };
     let activations = activations.into_iter().filter(|(value, _)| !is_paired(graph, *value)).collect();
     let (activations, groups) = planner.group(activations);
-    Ok(QuantPlan { target: target.clone(), activations, weights, groups, kernels: planner.kernels })
+    Ok(QuantPlan { target: target.clone(), activations, conversions: Vec::new(), weights, groups, kernels: planner.kernels })
 }
 
 struct Planner<'a> {
@@ -128,6 +143,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn choose_weighted(&mut self) -> Vec<WeightPoint> {
+        let rare = Standings::before_rare(self.graph);
         let mut points = Vec::new();
         let mut axes: HashMap<ValueId, Option<usize>> = HashMap::new();
         let nodes: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
@@ -140,7 +156,8 @@ impl Planner<'_> {
             let forecast =
                 |integer, reason| KernelForecast { node: node.name.clone(), operator: node.operator.name().to_string(), integer, reason };
             match verdict {
-                Ok(Verdict { point, reason }) => {
+                Ok(Verdict { mut point, reason }) => {
+                    point.seeks_rare = node.output(0).is_some_and(|output| rare.is_leaving(output));
                     axes.insert(point.value, point.axis);
                     if point.integer {
                         self.integer.insert(id);
@@ -335,6 +352,7 @@ impl Planner<'_> {
                 }
             }
         }
+        let standings = Standings::of(self.graph);
         let mut groups: Vec<Group> = Vec::new();
         let mut index_of: HashMap<ValueId, usize> = HashMap::new();
         let mut activations = Vec::new();
@@ -342,9 +360,11 @@ impl Planner<'_> {
             let first = root[&value];
             let group = *index_of.entry(first).or_insert_with(|| {
                 let (bounds, negative_weight) = (self.bounds(first), self.negative_weight(first));
-                groups.push(Group { value: first, bounds, negative_weight, data_type: self.target.activation_type });
+                let (data_type, standing) = (self.target.activation_type, Standing::default());
+                groups.push(Group { value: first, bounds, negative_weight, data_type, standing });
                 groups.len() - 1
             });
+            groups[group].standing = groups[group].standing.max(standings.standing(value));
             activations.push(ActivationPoint { value, group, readers });
         }
         (activations, groups)

@@ -1,7 +1,7 @@
 //! Facts about a runtime: what it runs as integers, and where it wants quantizers.
 
 use super::costs::RuntimeCosts;
-use super::widths::Widths;
+use super::widths::{Width, Widths};
 use crate::error::{Error, Result};
 use crate::graph::{Dim, Graph, known_shape};
 use crate::tensor::DataType;
@@ -132,6 +132,13 @@ pub struct Target {
 impl Target {
     pub fn signed_activations(&self) -> bool {
         self.activation_type == DataType::I8
+    }
+
+    /// The type that results have where activations have 8 bits and everything must be an integer: a tail and what is common fit
+    /// 16 bits both.
+    pub fn wide_results(&self) -> Option<DataType> {
+        let wide = Width::Sixteen.data_type(self.signed_activations());
+        (self.placement == Placement::AllValues && self.activation_types.contains(&wide)).then_some(wide)
     }
 
     /// Whether the runtime knows integers of these widths.

@@ -53,7 +53,8 @@ pub fn judge(graph: &Graph, target: &Target, id: NodeId, node: &Node) -> Result<
         Some(integers) => (integers.fitting(target, axis, tensor)?, tensor.data_type()),
         None => (axis, DataType::I8),
     };
-    let point = WeightPoint { node: id, input, value, axis, data_type, integer: reason.is_none(), kept: integers.is_some() };
+    let point =
+        WeightPoint { node: id, input, value, axis, data_type, integer: reason.is_none(), kept: integers.is_some(), seeks_rare: false };
     Ok(Verdict { point, reason })
 }
 

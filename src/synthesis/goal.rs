@@ -72,6 +72,11 @@ impl<'a> Goal<'a> {
         Ok(goal)
     }
 
+    /// What the losses of `method` say of `scores`, and nothing else.
+    pub fn on_scores(method: &'a Method, scores: Scores) -> Self {
+        Goal { method, sites: Vec::new(), weights: Vec::new(), scores: Some(scores) }
+    }
+
     /// The inputs as layers of their own, where channels are where statistics expect them.
     fn add_inputs(&mut self, graph: &Graph, inputs: &[Input]) {
         for (value, input) in graph.inputs.iter().zip(inputs) {

@@ -47,6 +47,13 @@ pub struct Sample {
     pub(super) pulls: Vec<Pull>,
 }
 
+impl Sample {
+    /// One that only its `count` scores are looked at of.
+    pub fn of_scores(label: usize, count: usize) -> Sample {
+        Sample { label, loss: 0.0, scores_gradient: vec![0.0; count], sums: Vec::new(), pulls: Vec::new() }
+    }
+}
+
 /// One image of each input, row-major.
 pub type Image = Vec<Vec<f32>>;
 

@@ -2,6 +2,7 @@
 //!
 //! Paper: Haroush et al. 2020, arXiv:1912.01274 ("The Knowledge Within"); swing convolution from Jeon et al. 2023 (GENIE).
 
+pub mod active;
 mod assessment;
 mod blur;
 mod canvas;

@@ -2,7 +2,8 @@ use crate::quantization::target::{Format, PerChannel, Placement, Target};
 use crate::tensor::DataType;
 
 /// What ONNX Runtime hands to a Hexagon processor: u8 or u16 activations on every value, results too, since what is float
-/// goes back to the CPU; one scale per channel in convolutions only.
+/// goes back to the CPU; results have 16 bits, behind a conversion of what makes them; one scale per channel in convolutions
+/// only.
 pub const QNN: Target = Target {
     name: "qnn",
     description: "ONNX Runtime with QNN, on Qualcomm NPUs",
