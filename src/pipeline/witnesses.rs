@@ -21,8 +21,8 @@ const COUNT: usize = 16;
 /// How far the seeds of witnesses are from that of the run.
 const OTHER_SEED: u64 = 2 << 32;
 /// Contrasts that samples are seen with, and brightness that is added, as a part of the range.
-const CONTRASTS: [f32; 4] = [0.6, 0.85, 1.2, 1.5];
-const BRIGHTNESS: [f32; 3] = [-0.2, 0.0, 0.2];
+const CONTRASTS: [f32; 4] = [0.7, 0.85, 1.15, 1.3];
+const BRIGHTNESS: [f32; 3] = [-0.1, 0.0, 0.1];
 
 /// Procedural samples, which need no model; those of the check with another contrast and brightness; and, where the range of an
 /// input is not certain, procedural samples in the range that fits next best.
