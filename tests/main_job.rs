@@ -125,7 +125,7 @@ fn sensitivity_is_told_drawn_and_reported() {
 #[test]
 fn without_a_terminal_progress_is_one_line_for_each_tenth() {
     let place = TempDir::new().unwrap();
-    let arguments = ["synthesize", RESNET, "-o", "images", "-n", "4", "--steps", "40"];
+    let arguments = ["synthesize", RESNET, "-o", "images", "-n", "4", "--steps", "40", "--input-range", "signed"];
     let lines = stderr(&run(place.path(), &arguments));
     let tenths = lines.lines().filter(|line| line.starts_with("synthesize: ")).count();
     assert_eq!(tenths, 10, "{lines}");

@@ -61,6 +61,15 @@ fn read_folder(folder: &Path, expected: &[ExpectedInput], limits: &Limits, progr
     Ok(CalibrationSet { inputs: vec![samples], provenance: from_files() })
 }
 
+/// The pictures that are the samples of [`read_set`], in their order; `None` where `path` holds a set or is a file.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn sample_pictures(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    let pictures = path.is_dir() && !path.join(SET_FILE).is_file();
+    pictures.then(|| pictures_of(path).map(|(pictures, _)| pictures)).transpose()
+}
+
 /// The pictures of a folder, or of the folders of its classes, and how many other entries there are.
 fn pictures_of(folder: &Path) -> Result<(Vec<PathBuf>, usize)> {
     let classes = class_folders(folder);

@@ -81,7 +81,30 @@ fn side(text: &str) -> Result<u32, String> {
     size.ok_or(format!("expected pixels, as 224, or HEIGHTxWIDTH, as 224x160, each from 1 to {MOST}"))
 }
 
+/// The part of a picture that a sample shows, in pixels of the picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    pub top: f64,
+    pub left: f64,
+    pub height: f64,
+    pub width: f64,
+}
+
 impl Framing {
+    /// What a sample shows of a picture of this size that [`Framing::apply`] takes.
+    pub fn view(&self, height: u32, width: u32) -> View {
+        let (tall, wide) = self.resize.map_or((height, width), |resize| resized_size((height, width), resize));
+        let (kept_height, kept_width) = self.crop.unwrap_or((tall, wide));
+        let (down, across) = (f64::from(height) / f64::from(tall), f64::from(width) / f64::from(wide));
+        let start = |all: u32, kept: u32| f64::from(all.saturating_sub(kept) / 2);
+        View {
+            top: start(tall, kept_height) * down,
+            left: start(wide, kept_width) * across,
+            height: f64::from(kept_height) * down,
+            width: f64::from(kept_width) * across,
+        }
+    }
+
     /// `picture` with the height and width of `shape`.
     ///
     /// # Errors
@@ -110,14 +133,21 @@ impl Framing {
 }
 
 fn resized(picture: DynamicImage, resize: Resize) -> DynamicImage {
-    let (h, w) = (picture.height(), picture.width());
+    let (height, width) = resized_size((picture.height(), picture.width()), resize);
+    if (height, width) == (picture.height(), picture.width()) {
+        return picture;
+    }
+    picture.resize_exact(width, height, FilterType::Triangle)
+}
+
+/// The height and width that `resize` makes of these.
+fn resized_size((h, w): (u32, u32), resize: Resize) -> (u32, u32) {
     let scaled = |side: u32, by: u32, of: u32| ((f64::from(side) * f64::from(by) / f64::from(of)).round() as u32).clamp(1, MOST);
-    let (height, width) = match resize {
+    match resize {
         Resize::Exact(height, width) => (height, width),
         Resize::Shorter(side) if h <= w => (side, scaled(w, side, h)),
         Resize::Shorter(side) => (scaled(h, side, w), side),
-    };
-    if (height, width) == (h, w) { picture } else { picture.resize_exact(width, height, FilterType::Triangle) }
+    }
 }
 
 fn middle(picture: &DynamicImage, height: u32, width: u32) -> Result<DynamicImage, String> {

@@ -106,6 +106,16 @@ pub fn read_pictures(pictures: &[PathBuf], form: PictureForm<'_>, limits: &limit
     Ok(elements)
 }
 
+/// Height and width of a picture, without decoding it.
+///
+/// # Errors
+/// If it is none.
+pub fn picture_size(path: &Path) -> Result<(u32, u32)> {
+    let mut file = BufReader::new(fs::File::open(path).map_err(|error| Error::file(path, error))?);
+    let (width, height) = open(&mut file).and_then(ImageReader::into_dimensions).map_err(|error| Error::file(path, error))?;
+    Ok((height, width))
+}
+
 fn read_picture(path: &Path, form: PictureForm<'_>, limits: &limits::Limits) -> Result<Vec<f32>> {
     let file = fs::File::open(path).map_err(|error| Error::file(path, error))?;
     decode_picture(BufReader::new(file), form, limits).map_err(|reason| Error::file(path, reason))

@@ -10,6 +10,7 @@ use super::gate::GateArguments;
 use super::output::{check_output, print, write_file};
 use super::pictures::PictureArguments;
 use super::synthesize::SynthesizeRequest;
+use super::task::TaskArguments;
 use super::terminal::print_line;
 use super::{Context, Outcome, comparison, work};
 use crate::calibration::Framing;
@@ -22,6 +23,8 @@ Examples:
   zeroq compare model.onnx model_int8.onnx
   zeroq compare model.onnx model_int8.onnx --min-agreement 99 --min-sqnr 20 --max-size 0.4x
   zeroq compare model.onnx model_int8.onnx --data validation/ --max-top1-drop 0.5 --format junit > zeroq.xml
+  zeroq compare unet.onnx unet_int8.onnx --data pictures/ --labels masks/ --min-iou 0.95 --max-iou-drop 1
+  zeroq compare yolo.onnx yolo_int8.onnx --data pictures/ --labels instances.json --min-matched 95 --max-map-drop 1
   zeroq compare model.onnx model_int8.onnx --baseline released.json --max-regression 0.5 --write json=report.json
   ORT_DYLIB_PATH=libonnxruntime.so zeroq compare model.onnx model_int8.onnx --max-latency 1";
 
@@ -39,8 +42,8 @@ pub struct CompareArguments {
     /// or .npz; an array `labels` in a .npz names the classes
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Names of the classes in the order of the scores, one a line, where --data has a folder for each [default: the names of
-    /// the folders, sorted; numbers are taken as such]
+    /// Names of the classes in the order of the scores, one a line, where --data has a folder for each or --labels boxes
+    /// [default: the names of the folders, sorted, numbers taken as such; categories by their numbers]
     #[arg(long, value_name = "FILE", requires = "data")]
     pub classes: Option<PathBuf>,
     /// Compare values within the networks too, where the names are the same in both
@@ -55,6 +58,8 @@ pub struct CompareArguments {
     /// Replace files of --write that exist
     #[arg(short, long)]
     pub force: bool,
+    #[command(flatten)]
+    pub task: TaskArguments,
     #[command(flatten)]
     pub gate: GateArguments,
     #[command(flatten)]
@@ -73,6 +78,7 @@ pub struct CompareRequest {
     pub classes: Option<PathBuf>,
     pub framing: Framing,
     pub layers: bool,
+    pub task: TaskArguments,
     pub gate: GateArguments,
     pub baseline: Option<Baseline>,
 }
@@ -84,6 +90,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
     images.refuse_beside("--data", data.as_deref())?;
     arguments.pictures.refuse_without("--data", data.as_deref())?;
     gate.check()?;
+    arguments.task.check()?;
     let format = format(arguments, context)?;
     let inputs: Vec<&Path> =
         [Some(reference), Some(candidate), gate.baseline.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
@@ -95,6 +102,7 @@ pub fn run(arguments: &CompareArguments, context: &Context) -> Result<Outcome> {
         classes: arguments.classes.clone(),
         framing: arguments.pictures.framing(),
         layers: arguments.layers || gate.min_layer_sqnr.is_some(),
+        task: arguments.task.clone(),
         gate: gate.clone(),
         baseline: gate.baseline.as_deref().map(Baseline::read).transpose()?,
     };

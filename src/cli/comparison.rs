@@ -1,15 +1,18 @@
 //! Two models beside each other: from the flags of `compare` to its report.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::compare::CompareRequest;
 use super::data::expected_inputs;
 use super::synthesize::SynthesizeRequest;
+use super::task::TaskArguments;
 use super::work::{VERSION, file_report, load, open, read_again, synthesize_for};
-use crate::calibration::{CalibrationSet, read_labels, read_set};
+use crate::calibration::{CalibrationSet, find_masks, read_boxes, read_labels, read_set, sample_pictures};
 use crate::error::{Error, Result};
-use crate::evaluation::{self, CompareReport, Cost, Gate, Measured, Ratio, Runtime, SCHEMA, Stopwatch, Subject, compare_layers, race};
+use crate::evaluation::{
+    self, CompareReport, Cost, Gate, Measured, Ratio, Runtime, SCHEMA, Stopwatch, Subject, Truth, compare_layers, race,
+};
 use crate::onnx::Model;
 use crate::pipeline::open_batch;
 use crate::progress::Progress;
@@ -29,9 +32,9 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     let execution = request.reference.execution;
     open(&mut reference.graph, &request.reference.shapes, &execution, &stopwatch)?;
     open_batch(&mut candidate.graph, &execution, &stopwatch)?;
-    let (set, labels) = samples_for(&reference, request, &stopwatch)?;
+    let (set, truth) = samples_for(&reference, request, &stopwatch)?;
     stopwatch.begin("compare", 0);
-    let (comparison, latency) = run_both(&reference, &candidate, (&set, labels.as_deref()), request)?;
+    let (comparison, latency) = run_both(&reference, &candidate, (&set, truth.as_ref()), request)?;
     stopwatch.end();
     let layers = request.layers.then(|| compare_layers(&reference.graph, &candidate.graph, &set, &execution, &stopwatch)).transpose()?;
     let measured = Measured { comparison: &comparison, layers: layers.as_deref(), size: candidate.file_bytes, latency };
@@ -54,8 +57,8 @@ pub fn compare(request: &CompareRequest, progress: &dyn Progress) -> Result<Comp
     })
 }
 
-/// Samples to compare on, and the class of each where it is known.
-fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<(CalibrationSet, Option<Vec<u32>>)> {
+/// Samples to compare on, and what is right of each where it is known.
+fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress) -> Result<(CalibrationSet, Option<Truth>)> {
     let SynthesizeRequest { images, input_range, execution, limits, .. } = &request.reference;
     let CompareRequest { framing, .. } = request;
     let Some(path) = &request.data else {
@@ -63,38 +66,62 @@ fn samples_for(model: &Model, request: &CompareRequest, progress: &dyn Progress)
         let (synthesis, _) = synthesize_for(model, &SynthesizeRequest { images, ..request.reference.clone() }, None, progress)?;
         return Ok((synthesis.set, None));
     };
+    // Labels are looked at first: reading the samples may take long.
+    let mut truth = truth_for(path, request)?;
     let set = read_set(path, &expected_inputs(model, path, input_range, framing, *execution, progress)?, limits, progress)?;
     let taken = images.unwrap_or(set.len()).min(set.len());
-    let Some(mut labels) = labels_for(path, request)? else { return Ok((set.slice(0..taken), None)) };
-    if labels.len() != set.len() {
-        return Err(Error::file(path, format!("has {} labels for {} samples", labels.len(), set.len())));
+    if let Some(truth) = truth.as_ref().filter(|truth| truth.len() != set.len()) {
+        return Err(Error::file(path, format!("has {} labels for {} samples", truth.len(), set.len())));
     }
-    labels.truncate(taken);
-    if taken < set.len() {
+    truth.iter_mut().for_each(|truth| truth.truncate(taken));
+    if let (true, Some(Truth::Classes(labels))) = (taken < set.len(), &truth) {
         let classes = labels.iter().collect::<HashSet<_>>().len();
         progress.warn(&format!("-n {taken} takes the first of {} samples: accuracies are those of {classes} classes alone", set.len()));
     }
-    Ok((set.slice(0..taken), Some(labels)))
+    Ok((set.slice(0..taken), truth))
 }
 
-fn labels_for(path: &Path, request: &CompareRequest) -> Result<Option<Vec<u32>>> {
-    let read = |file: &PathBuf| std::fs::read_to_string(file).map_err(|error| Error::file(file, error));
-    let names = request.classes.as_ref().map(read).transpose()?;
-    let names: Option<Vec<String>> = names.map(|text| text.lines().map(|line| line.trim().to_string()).collect());
-    read_labels(path, names.as_deref(), &request.reference.limits)
+fn truth_for(path: &Path, request: &CompareRequest) -> Result<Option<Truth>> {
+    let limits = &request.reference.limits;
+    let Some(labels) = &request.task.labels else {
+        return Ok(read_labels(path, class_names(request)?.as_deref(), limits)?.map(Truth::Classes));
+    };
+    let Some(pictures) = sample_pictures(path)? else {
+        return Err(Error::file(path, "is no folder of pictures, whose names --labels goes by"));
+    };
+    if labels.is_dir() {
+        return Ok(Some(Truth::Masks(find_masks(labels, &pictures, &request.framing, limits)?)));
+    }
+    let names = class_names(request)?;
+    Ok(Some(Truth::Boxes(read_boxes(labels, &pictures, names.as_deref(), &request.framing, limits)?)))
+}
+
+/// The lines of --classes.
+fn class_names(request: &CompareRequest) -> Result<Option<Vec<String>>> {
+    let Some(file) = &request.classes else { return Ok(None) };
+    let text = std::fs::read_to_string(file).map_err(|error| Error::file(file, error))?;
+    Ok(Some(text.lines().map(|line| line.trim().to_string()).collect()))
 }
 
 /// What both models say of the samples, and where it is limited, how long they take.
 fn run_both(
     reference: &Model,
     candidate: &Model,
-    (set, labels): (&CalibrationSet, Option<&[u32]>),
+    (set, truth): (&CalibrationSet, Option<&Truth>),
     request: &CompareRequest,
 ) -> Result<(evaluation::Comparison, Option<Ratio>)> {
     let (reference_bytes, candidate_bytes) = (read_again(reference)?, read_again(candidate)?);
     let reference = Subject { label: "reference", bytes: &reference_bytes, path: Some(&reference.path), graph: &reference.graph };
     let candidate = Subject { label: "candidate", bytes: &candidate_bytes, path: Some(&candidate.path), graph: &candidate.graph };
-    let options = evaluation::Options { execution: request.reference.execution, runtime: Runtime::Required, labels };
+    let TaskArguments { task, decode, min_score, .. } = request.task;
+    let options = evaluation::Options {
+        execution: request.reference.execution,
+        runtime: Runtime::Required,
+        task: task.unwrap_or_default(),
+        decoder: decode,
+        least_score: min_score.map(|score| score as f32),
+        truth,
+    };
     let comparison = evaluation::compare(&reference, &candidate, set, &options)?;
     let latency = request.gate.max_latency.map(|_| race(&[reference, candidate], set)).transpose()?;
     Ok((comparison, latency.and_then(|ratios| ratios.get(1).copied())))

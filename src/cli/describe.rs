@@ -4,7 +4,7 @@ use super::check::describe_check;
 use super::mixed::describe_mixed;
 use super::synthesize::describe_assessment;
 use super::text::{bytes, escape_name};
-use crate::evaluation::{Comparison, InputReport, LeftOut, OutputComparison, QuantizeReport, Unit};
+use crate::evaluation::{Comparison, Detection, InputReport, Labelled, LeftOut, OutputComparison, QuantizeReport, Unit};
 use crate::progress::abridged;
 
 /// All that there is to say of a quantization.
@@ -53,6 +53,10 @@ pub fn describe_comparison(comparison: &Comparison) -> String {
     for LeftOut { name, reason } in &comparison.left_out {
         text += &format!("  {}: not compared: {reason}\n", escape_name(name));
     }
+    text += &comparison.detection.as_ref().map(|found| format!("  {}\n", describe_boxes(found))).unwrap_or_default();
+    for Labelled { measure, samples, reference, candidate, .. } in &comparison.labelled {
+        text += &format!("  {measure} with the labels: {reference:.4} before, {candidate:.4} after, on {samples} labelled samples\n");
+    }
     if let Some(accuracy) = &comparison.accuracy {
         text += &format!(
             "  top-1 accuracy of {}: {:.2} % before, {:.2} % after, on {} labelled samples\n",
@@ -69,16 +73,43 @@ pub fn describe_comparison(comparison: &Comparison) -> String {
 fn describe_output(output: &OutputComparison) -> String {
     let of = output.agreement_of.filter(|unit| *unit != Unit::Samples).map(|unit| format!(" of {}", unit.name())).unwrap_or_default();
     let agreement = output.agreement_percent.map(|percent| format!("agreement {percent:.2} %{of}, ")).unwrap_or_default();
+    let overlap =
+        output.overlap.map(|overlap| format!("mean IoU {:.4} of {} classes, ", overlap.mean_iou, overlap.classes)).unwrap_or_default();
     let mut text = format!(
-        "  {}: {agreement}SQNR {:.1} dB ({:.1} dB on the worst tenth), cosine {:.5}, max error {:.3e}\n",
+        "  {}: {agreement}{overlap}SQNR {:.1} dB ({:.1} dB on the worst tenth), cosine {:.5}, max error {:.3e}\n",
         escape_name(&output.name),
         output.sqnr_db,
         output.worst_decile_sqnr_db,
         output.cosine,
         output.max_abs_error
     );
+    text += &describe_numbers(output);
     for part in &output.parts {
         text += &format!("    {part}, up to {:.3}: SQNR {:.1} dB\n", part.peak, part.sqnr_db);
     }
     text
+}
+
+/// How the boxes of both models lie, in one line.
+pub fn describe_boxes(found: &Detection) -> String {
+    let Detection { decoder, least_score, reference_boxes, candidate_boxes, .. } = found;
+    let mut text = format!("boxes ({decoder}, score {least_score} at least): {reference_boxes} before, {candidate_boxes} after");
+    if *reference_boxes == 0 {
+        return text + ": the reference finds nothing on these samples, which tells nothing";
+    }
+    let percent = found.matched_percent.map(|percent| format!(", {percent:.2} % have a partner")).unwrap_or_default();
+    let overlap = found.mean_iou.map(|overlap| format!(", mean IoU {overlap:.4}")).unwrap_or_default();
+    text += &format!("{percent}{overlap}");
+    let (Some(half), Some(all)) = (found.map_50, found.map_50_95) else { return text };
+    text + &format!("; mAP of the reference's boxes {half:.4} at 0.5, {all:.4} at 0.5:0.95")
+}
+
+/// Errors and cosines of outputs that are numbers, in a line of their own.
+fn describe_numbers(output: &OutputComparison) -> String {
+    let errors = output.errors.map(|errors| format!("errors: {:.3e} median, {:.3e} for 99 of 100; ", errors.median, errors.p99));
+    let cosines =
+        output.cosines.map(|found| format!("cosines: {:.5} on average, {:.5} on the worst tenth", found.mean, found.worst_decile));
+    let rank1 = output.rank1_percent.map(|percent| format!("; {percent:.2} % found again"));
+    let text = [errors, cosines, rank1].into_iter().flatten().collect::<String>();
+    if text.is_empty() { text } else { format!("    {text}\n") }
 }

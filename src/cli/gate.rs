@@ -25,9 +25,31 @@ pub struct GateArguments {
     /// Cosine of every output with that of the reference, at least
     #[arg(long, value_name = "COSINE", allow_hyphen_values = true, value_parser = number_parser(-1.0, 1.0))]
     pub min_cosine: Option<f64>,
+    /// Cosine of a sample, averaged over the tenth of the samples that is the worst, at least; of outputs for --task regress
+    #[arg(long, value_name = "COSINE", allow_hyphen_values = true, value_parser = number_parser(-1.0, 1.0))]
+    pub min_decile_cosine: Option<f64>,
+    /// Percent of the samples whose vector is nearest to the reference's of the same sample, at least; of outputs for --task
+    /// regress
+    #[arg(long, value_name = "PERCENT", value_parser = number_parser(0.0, 100.0))]
+    pub min_rank1: Option<f64>,
+    /// Difference between two elements of an output that 99 of 100 do not exceed, at most; of outputs for --task regress
+    #[arg(long, value_name = "ERROR", value_parser = number_parser(0.0, f64::MAX))]
+    pub max_p99_error: Option<f64>,
     /// Difference between two elements of an output, at most
     #[arg(long, value_name = "ERROR", value_parser = number_parser(0.0, f64::MAX))]
     pub max_abs_error: Option<f64>,
+    /// Intersection over union of the pixels of a class in both models, averaged over classes, at least
+    #[arg(long, value_name = "IOU", value_parser = number_parser(0.0, 1.0))]
+    pub min_iou: Option<f64>,
+    /// Percent of the boxes of both models that have a partner in the other, of their class and overlapping by half at least
+    #[arg(long, value_name = "PERCENT", value_parser = number_parser(0.0, 100.0))]
+    pub min_matched: Option<f64>,
+    /// Intersection over union of boxes that are partners, on average, at least
+    #[arg(long, value_name = "IOU", value_parser = number_parser(0.0, 1.0))]
+    pub min_box_iou: Option<f64>,
+    /// Mean average precision (0.5:0.95, as COCO counts it) with the boxes of the reference as right, at least
+    #[arg(long, value_name = "PRECISION", value_parser = number_parser(0.0, 1.0))]
+    pub min_map: Option<f64>,
     /// Signal-to-noise ratio in decibels of every value within the network that has the same name in both, at least; implies
     /// --layers
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = number_parser(-120.0, 120.0))]
@@ -35,6 +57,12 @@ pub struct GateArguments {
     /// Points of top-1 accuracy that may be lost, at most; needs labelled --data
     #[arg(long, value_name = "POINTS", allow_hyphen_values = true, value_parser = number_parser(-100.0, 100.0), requires = "data")]
     pub max_top1_drop: Option<f64>,
+    /// Points (hundredths) of mean IoU with the masks of --labels that may be lost, at most
+    #[arg(long, value_name = "POINTS", allow_hyphen_values = true, value_parser = number_parser(-100.0, 100.0), requires = "labels")]
+    pub max_iou_drop: Option<f64>,
+    /// Points (hundredths) of mean average precision (0.5:0.95) with the boxes of --labels that may be lost, at most
+    #[arg(long, value_name = "POINTS", allow_hyphen_values = true, value_parser = number_parser(-100.0, 100.0), requires = "labels")]
+    pub max_map_drop: Option<f64>,
     /// Size of the candidate, at most: bytes (60000, 60KiB, 1.5MB), or a part of the reference (0.3x)
     #[arg(long, value_name = "SIZE", value_parser = file_size)]
     pub max_size: Option<SizeLimit>,
@@ -73,9 +101,18 @@ impl GateArguments {
             (Rule::Sqnr, self.min_sqnr),
             (Rule::DecileSqnr, self.min_decile_sqnr),
             (Rule::Cosine, self.min_cosine),
+            (Rule::DecileCosine, self.min_decile_cosine),
+            (Rule::Rank1, self.min_rank1),
+            (Rule::P99Error, self.max_p99_error),
             (Rule::AbsError, self.max_abs_error),
+            (Rule::Iou, self.min_iou),
+            (Rule::Matched, self.min_matched),
+            (Rule::BoxIou, self.min_box_iou),
+            (Rule::Map, self.min_map),
             (Rule::LayerSqnr, self.min_layer_sqnr),
             (Rule::Top1Drop, self.max_top1_drop),
+            (Rule::IouDrop, self.max_iou_drop),
+            (Rule::MapDrop, self.max_map_drop),
             (Rule::Size, size),
             (Rule::Latency, self.max_latency),
             (Rule::Regression, self.max_regression),

@@ -31,6 +31,7 @@ mod signals;
 mod similarity;
 mod synthesize;
 mod targets;
+mod task;
 mod terminal;
 mod text;
 mod tuning;

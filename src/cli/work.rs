@@ -187,7 +187,7 @@ fn compare_result(
         whole.inspect_err(|error| progress.note(&format!("the result is compared in our own executor: {error}"))).unwrap_or_default();
     let bytes = whole.as_deref().unwrap_or(if encoded.has_data() { &[] } else { &encoded.model });
     let candidate = Subject { label: "result", bytes, path: None, graph: &work.model.graph };
-    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred, labels: None };
+    let options = evaluation::Options { execution: request.execution, runtime: Runtime::Preferred, ..evaluation::Options::default() };
     match evaluation::compare(&reference, &candidate, &work.held_out, &options) {
         Ok(comparison) => Ok(Some(comparison)),
         Err(Error::Interrupted) => Err(Error::Interrupted),

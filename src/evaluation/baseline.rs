@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::gate::{Measured, Place, Rule, Verdict};
+use super::gate::{Measured, Place, Verdict};
 use super::report::SCHEMA;
+use super::rule::Rule;
 use crate::error::{Error, Result};
 
 /// A report with more bytes is none of ours.
@@ -25,6 +26,7 @@ struct Earlier {
     samples: usize,
     outputs: Vec<EarlierOutput>,
     accuracy: Option<EarlierAccuracy>,
+    detection: Option<EarlierDetection>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -32,6 +34,19 @@ struct EarlierOutput {
     name: String,
     agreement_percent: Option<f64>,
     sqnr_db: f64,
+    #[serde(default)]
+    overlap: Option<EarlierOverlap>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct EarlierOverlap {
+    mean_iou: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct EarlierDetection {
+    matched_percent: Option<f64>,
+    map_50_95: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -80,29 +95,48 @@ impl Baseline {
         let mut verdicts = Vec::new();
         for earlier in &self.comparison.outputs {
             let Some(now) = measured.comparison.outputs.iter().find(|output| output.name == earlier.name) else { continue };
+            let output = || Place::Output(earlier.name.clone());
             if let (Some(before), Some(after)) = (earlier.agreement_percent, now.agreement_percent) {
-                verdicts.push(regression(&earlier.name, "agreement", "%", (before, after), limit));
+                verdicts.push(regression(output(), "agreement", "%", (before, after), limit));
             }
-            verdicts.push(regression(&earlier.name, "SQNR", "dB", (earlier.sqnr_db, now.sqnr_db), limit));
+            if let (Some(before), Some(after)) = (&earlier.overlap, &now.overlap) {
+                let points = (100.0 * before.mean_iou, 100.0 * after.mean_iou);
+                verdicts.push(regression(output(), "mean IoU", "points", points, limit));
+            }
+            verdicts.push(regression(output(), "SQNR", "dB", (earlier.sqnr_db, now.sqnr_db), limit));
         }
         let accuracies =
             self.comparison.accuracy.iter().zip(&measured.comparison.accuracy).filter(|(before, after)| before.output == after.output);
         verdicts.extend(accuracies.map(|(before, after)| {
-            regression(&before.output, "top-1 accuracy", "%", (before.candidate_percent, after.candidate_percent), limit)
+            regression(
+                Place::Output(before.output.clone()),
+                "top-1 accuracy",
+                "%",
+                (before.candidate_percent, after.candidate_percent),
+                limit,
+            )
         }));
+        for (before, after) in self.comparison.detection.iter().zip(&measured.comparison.detection) {
+            if let (Some(before), Some(after)) = (before.matched_percent, after.matched_percent) {
+                verdicts.push(regression(Place::Model, "boxes with a partner", "%", (before, after), limit));
+            }
+            if let (Some(before), Some(after)) = (before.map_50_95, after.map_50_95) {
+                verdicts.push(regression(Place::Model, "mAP", "points", (100.0 * before, 100.0 * after), limit));
+            }
+        }
         verdicts
     }
 }
 
-fn regression(output: &str, figure: &str, unit: &str, (before, after): (f64, f64), limit: f64) -> Verdict {
-    let place = Place::Output(output.to_string());
+fn regression(place: Place, figure: &str, unit: &str, (before, after): (f64, f64), limit: f64) -> Verdict {
     let message = format!("{place}: {figure} {after:.2} {unit}, {before:.2} {unit} in the baseline, at most {limit} less asked");
     Verdict { message, ..Verdict::new(Rule::Regression, place, before - after, limit) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Comparison, OutputComparison};
+    use super::super::output::OutputComparison;
+    use super::super::report::Comparison;
     use super::*;
 
     const REPORT: &str = r#"{"schema": 1, "command": "compare", "more": {}, "comparison": {"engine": "e", "samples": 4,

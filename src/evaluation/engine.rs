@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 
 use crate::calibration::CalibrationSet;
 use crate::error::{Error, Result};
@@ -21,6 +21,32 @@ pub struct Subject<'a> {
     pub graph: &'a Graph,
 }
 
+/// What one output gave for all samples, as row-major numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stacked {
+    /// Along a new first axis.
+    Whole(ArrayD<f32>),
+    /// One by one, where the shape changes from sample to sample.
+    Ragged(Vec<ArrayD<f32>>),
+}
+
+impl Stacked {
+    pub fn whole(&self) -> Option<&ArrayD<f32>> {
+        match self {
+            Stacked::Whole(all) => Some(all),
+            Stacked::Ragged(_) => None,
+        }
+    }
+
+    /// What one sample gave.
+    pub fn sample(&self, index: usize) -> ArrayViewD<'_, f32> {
+        match self {
+            Stacked::Whole(all) => all.index_axis(Axis(0), index),
+            Stacked::Ragged(samples) => samples[index].view(),
+        }
+    }
+}
+
 /// Something that runs one model.
 pub trait Engine {
     /// Name and version.
@@ -29,21 +55,24 @@ pub trait Engine {
     /// Sizes of the input `name`, as far as the model fixes them; `None` where it says nothing of them.
     fn sizes_of(&self, name: &str) -> Option<Vec<Option<usize>>>;
 
-    /// The outputs in their order, as row-major numbers; samples stacked along a new first axis. `None` for an output whose
-    /// shape changes from sample to sample.
+    /// The outputs in their order.
     ///
     /// # Errors
     /// If the engine cannot run the model on these samples.
-    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>>;
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Stacked>>;
 
     /// As [`Engine::outputs`], where no shape may change.
     ///
     /// # Errors
     /// If one does, or the engine cannot run the model on these samples.
     fn run(&mut self, set: &CalibrationSet) -> Result<Vec<ArrayD<f32>>> {
-        let whole = self.outputs(set)?.into_iter().collect::<Option<Vec<ArrayD<f32>>>>();
-        let reason = "the shape of an output changes from sample to sample".to_string();
-        whole.ok_or_else(|| Error::Engine { engine: self.name().to_string(), reason })
+        let outputs = self.outputs(set)?;
+        let reason = || "the shape of an output changes from sample to sample".to_string();
+        let whole = |output| match output {
+            Stacked::Whole(all) => Ok(all),
+            Stacked::Ragged(_) => Err(Error::Engine { engine: self.name().to_string(), reason: reason() }),
+        };
+        outputs.into_iter().map(whole).collect()
     }
 }
 
@@ -53,28 +82,33 @@ pub(super) struct Output {
     pub elements: Vec<f32>,
 }
 
-/// Stacks outputs, `[sample][output]`, along a new first axis, where all samples have the same shape.
-pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<Option<ArrayD<f32>>>> {
+/// Outputs, `[sample][output]`, by output: along a new first axis where all samples have the same shape.
+pub(super) fn stack(engine: &str, samples: Vec<Vec<Output>>) -> Result<Vec<Stacked>> {
     let fail = |reason: String| Error::Engine { engine: engine.to_string(), reason };
-    let count = samples.len();
-    let shapes: Vec<Vec<usize>> = samples.first().map(|outputs| outputs.iter().map(|o| o.shape.clone()).collect()).unwrap_or_default();
-    let mut stacked: Vec<Option<Vec<f32>>> = vec![Some(Vec::new()); shapes.len()];
-    for outputs in samples {
-        if outputs.len() != shapes.len() {
-            return Err(fail("the number of outputs changes from sample to sample".into()));
-        }
-        for ((all, shape), output) in stacked.iter_mut().zip(&shapes).zip(outputs) {
-            match all {
-                Some(elements) if output.shape == *shape => elements.extend(output.elements),
-                _ => *all = None,
-            }
-        }
+    let count = samples.first().map_or(0, Vec::len);
+    if samples.iter().any(|outputs| outputs.len() != count) {
+        return Err(fail("the number of outputs changes from sample to sample".into()));
     }
-    let build = |(shape, elements): (Vec<usize>, Option<Vec<f32>>)| {
-        let shape = [&[count], shape.as_slice()].concat();
-        elements.map(|elements| ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|error| fail(error.to_string()))).transpose()
-    };
-    shapes.into_iter().zip(stacked).map(build).collect()
+    let mut by_output: Vec<Vec<Output>> = (0..count).map(|_| Vec::new()).collect();
+    for sample in samples {
+        by_output.iter_mut().zip(sample).for_each(|(outputs, output)| outputs.push(output));
+    }
+    by_output.into_iter().map(|outputs| stack_one(outputs).map_err(|error| fail(error.to_string()))).collect()
+}
+
+fn stack_one(samples: Vec<Output>) -> std::result::Result<Stacked, ndarray::ShapeError> {
+    let array = |shape: &[usize], elements| ArrayD::from_shape_vec(IxDyn(shape), elements);
+    let (count, shape) = (samples.len(), samples.first().map(|sample| sample.shape.clone()).unwrap_or_default());
+    if samples.iter().any(|sample| sample.shape != shape) {
+        return samples
+            .into_iter()
+            .map(|sample| array(&sample.shape, sample.elements))
+            .collect::<std::result::Result<_, _>>()
+            .map(Stacked::Ragged);
+    }
+    let mut elements = Vec::with_capacity(count * shape.iter().product::<usize>());
+    samples.into_iter().for_each(|sample| elements.extend(sample.elements));
+    array(&[&[count], shape.as_slice()].concat(), elements).map(Stacked::Whole)
 }
 
 /// Runs foreign code that may panic.

@@ -1,86 +1,17 @@
 //! What a comparison must reach, and whether it does.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::baseline::Baseline;
+use super::detection::{Detection, MAP};
+use super::labelled::MEAN_IOU;
 use super::latency::Ratio;
 use super::layers::LayerComparison;
 use super::layout::Unit;
-use super::report::{Accuracy, Comparison, OutputComparison};
+use super::output::OutputComparison;
+use super::report::{Accuracy, Comparison, Labelled};
+use super::rule::Rule;
 use crate::error::{Error, Result};
-
-/// A figure that can be held against a limit. Named as the flag that sets the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    Agreement,
-    Sqnr,
-    DecileSqnr,
-    Cosine,
-    AbsError,
-    LayerSqnr,
-    Top1Drop,
-    Size,
-    Latency,
-    Regression,
-}
-
-impl Rule {
-    pub const ALL: [Rule; 10] = [
-        Rule::Agreement,
-        Rule::Sqnr,
-        Rule::DecileSqnr,
-        Rule::Cosine,
-        Rule::AbsError,
-        Rule::LayerSqnr,
-        Rule::Top1Drop,
-        Rule::Size,
-        Rule::Latency,
-        Rule::Regression,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Agreement => "min-agreement",
-            Rule::Sqnr => "min-sqnr",
-            Rule::DecileSqnr => "min-decile-sqnr",
-            Rule::Cosine => "min-cosine",
-            Rule::AbsError => "max-abs-error",
-            Rule::LayerSqnr => "min-layer-sqnr",
-            Rule::Top1Drop => "max-top1-drop",
-            Rule::Size => "max-size",
-            Rule::Latency => "max-latency",
-            Rule::Regression => "max-regression",
-        }
-    }
-
-    pub fn description(self) -> &'static str {
-        match self {
-            Rule::Agreement => "percent of samples, positions or pixels that an output gives the same class in both models",
-            Rule::Sqnr => "signal-to-noise ratio of an output, or of its worst part where numbers of unlike size lie in one, in decibels",
-            Rule::DecileSqnr => "signal-to-noise ratio of an output on the worst tenth of the samples, in decibels",
-            Rule::Cosine => "cosine of the angle between the outputs of both models",
-            Rule::AbsError => "greatest difference between two elements of an output",
-            Rule::LayerSqnr => {
-                "signal-to-noise ratio of a value within the network, in decibels, after the best scale and shift of each channel"
-            }
-            Rule::Top1Drop => "points of top-1 accuracy that are lost on labelled data",
-            Rule::Size => "bytes of the candidate, its external data included",
-            Rule::Latency => "time of one sample in ONNX Runtime, with the reference as 1",
-            Rule::Regression => "how much worse a figure is than in the baseline: points of agreement or accuracy, decibels of SQNR",
-        }
-    }
-
-    /// Whether the limit is the least that is allowed; else it is the most.
-    fn is_least(self) -> bool {
-        matches!(self, Rule::Agreement | Rule::Sqnr | Rule::DecileSqnr | Rule::Cosine | Rule::LayerSqnr)
-    }
-}
-
-impl Serialize for Rule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
 
 /// Limits of a comparison; what is not set is not judged.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -163,7 +94,7 @@ impl Gate {
             for (_, limit) in self.limits.iter().filter(|(wanted, _)| *wanted == rule) {
                 let found = self.verdicts(rule, *limit, measured);
                 if found.is_empty() {
-                    return Err(Error::Usage(format!("--{} cannot be judged: {}", rule.name(), nothing_for(rule))));
+                    return Err(Error::Usage(format!("--{} cannot be judged: {}", rule.name(), rule.missing())));
                 }
                 verdicts.extend(found);
             }
@@ -176,11 +107,23 @@ impl Gate {
             let found = measured.comparison.outputs.iter().filter_map(|output| Some((output, figure(output)?)));
             found.map(|(output, found)| Verdict::new(rule, Place::Output(output.name.clone()), found, limit)).collect()
         };
+        let boxes = |figure: fn(&Detection) -> Option<f64>| -> Vec<Verdict> {
+            let found = measured.comparison.detection.as_ref().and_then(figure);
+            found.map(|found| Verdict::new(rule, Place::Model, found, limit)).into_iter().collect()
+        };
+        let labelled = |measure: &str| -> Vec<Verdict> {
+            let found = measured.comparison.labelled.iter().filter(|found| found.measure == measure);
+            found.map(|found| Verdict::of_labels(rule, found, limit)).collect()
+        };
         match rule {
             Rule::Agreement => measured.comparison.outputs.iter().filter_map(|output| Verdict::of_agreement(output, limit)).collect(),
             Rule::Sqnr => measured.comparison.outputs.iter().map(|output| Verdict::of_sqnr(output, limit)).collect(),
             Rule::DecileSqnr => outputs(|output| Some(output.worst_decile_sqnr_db)),
             Rule::Cosine => outputs(|output| Some(output.cosine)),
+            Rule::Iou => outputs(|output| output.overlap.map(|overlap| overlap.mean_iou)),
+            Rule::DecileCosine => outputs(|output| output.cosines.map(|cosines| cosines.worst_decile)),
+            Rule::Rank1 => outputs(|output| output.rank1_percent),
+            Rule::P99Error => outputs(|output| output.errors.map(|errors| errors.p99)),
             Rule::AbsError => outputs(|output| Some(output.max_abs_error)),
             Rule::LayerSqnr => {
                 let layers = measured.layers.unwrap_or_default().iter();
@@ -191,6 +134,11 @@ impl Gate {
                 let drop = |accuracy: &Accuracy| accuracy.reference_percent - accuracy.candidate_percent;
                 accuracy.map(|found| Verdict::new(rule, Place::Output(found.output.clone()), drop(found), limit)).collect()
             }
+            Rule::Matched => boxes(|found| found.matched_percent),
+            Rule::BoxIou => boxes(|found| found.mean_iou),
+            Rule::Map => boxes(|found| found.map_50_95),
+            Rule::IouDrop => labelled(MEAN_IOU),
+            Rule::MapDrop => labelled(MAP),
             Rule::Size => vec![Verdict::new(rule, Place::Model, measured.size as f64, limit)],
             Rule::Latency => measured.latency.map(|ratio| Verdict::of_latency(ratio, limit)).into_iter().collect(),
             Rule::Regression => self.baseline.as_ref().map(|baseline| baseline.regressions(measured, limit)).unwrap_or_default(),
@@ -200,23 +148,27 @@ impl Gate {
 
 impl Verdict {
     pub(super) fn new(rule: Rule, place: Place, found: f64, limit: f64) -> Self {
-        let message = asked(rule, &place.to_string(), &told(rule, found), limit);
-        let passed = if rule.is_least() { found >= limit } else { found <= limit };
-        Verdict { rule, place, found, limit, passed, message }
+        let message = rule.message(&place.to_string(), &rule.told(found), limit);
+        Verdict { rule, place, found, limit, passed: rule.is_kept(found, limit), message }
     }
 
     fn of_agreement(output: &OutputComparison, limit: f64) -> Option<Self> {
         let (found, rule, place) = (output.agreement_percent?, Rule::Agreement, Place::Output(output.name.clone()));
         let unit = output.agreement_of.map_or("samples", Unit::name);
-        let message = asked(rule, &place.to_string(), &format!("{} of the {unit} agree", amount(rule, found)), limit);
+        let message = rule.message(&place.to_string(), &format!("{} of the {unit} agree", rule.amount(found)), limit);
         Some(Verdict { message, ..Verdict::new(rule, place, found, limit) })
+    }
+
+    fn of_labels(rule: Rule, found: &Labelled, limit: f64) -> Self {
+        let place = found.output.clone().map_or(Place::Model, Place::Output);
+        Verdict::new(rule, place, found.drop_points(), limit)
     }
 
     /// The worst part of an output stands for it.
     fn of_sqnr(output: &OutputComparison, limit: f64) -> Self {
-        let found = output.least_sqnr();
-        let message = asked(Rule::Sqnr, &output.worst_place(), &told(Rule::Sqnr, found), limit);
-        Verdict { message, ..Verdict::new(Rule::Sqnr, Place::Output(output.name.clone()), found, limit) }
+        let (found, rule) = (output.least_sqnr(), Rule::Sqnr);
+        let message = rule.message(&output.worst_place(), &rule.told(found), limit);
+        Verdict { message, ..Verdict::new(rule, Place::Output(output.name.clone()), found, limit) }
     }
 
     /// A time is too long only where it is by more than the measurement errs.
@@ -226,51 +178,11 @@ impl Verdict {
     }
 }
 
-/// A figure in words, and its limit.
-fn asked(rule: Rule, place: &str, told: &str, limit: f64) -> String {
-    let bound = if rule.is_least() { "least" } else { "most" };
-    format!("{place}: {told}, at {bound} {} asked", amount(rule, limit))
-}
-
-/// `SQNR 20.00 dB`.
-fn told(rule: Rule, found: f64) -> String {
-    let amount = amount(rule, found);
-    match rule {
-        Rule::DecileSqnr => format!("SQNR {amount} on the worst tenth of the samples"),
-        Rule::Sqnr | Rule::LayerSqnr => format!("SQNR {amount}"),
-        Rule::Cosine => format!("cosine {amount}"),
-        Rule::AbsError => format!("greatest error {amount}"),
-        Rule::Top1Drop => format!("top-1 accuracy falls by {amount}"),
-        Rule::Size => format!("has {amount}"),
-        Rule::Agreement | Rule::Latency | Rule::Regression => amount,
-    }
-}
-
-fn amount(rule: Rule, number: f64) -> String {
-    match rule {
-        Rule::Agreement => format!("{number:.2} %"),
-        Rule::Sqnr | Rule::DecileSqnr | Rule::LayerSqnr => format!("{number:.2} dB"),
-        Rule::Cosine => format!("{number:.6}"),
-        Rule::AbsError => format!("{number:.3e}"),
-        Rule::Top1Drop => format!("{number:.2} points"),
-        Rule::Size => format!("{number:.0} bytes"),
-        Rule::Latency | Rule::Regression => format!("{number:.3}"),
-    }
-}
-
-fn nothing_for(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Agreement => "no output has a score for each of several classes",
-        Rule::LayerSqnr => "no value within the networks has the same name and size in both",
-        Rule::Top1Drop => "there are no labels; give --data a folder with a folder for each class, or a .npz with an array `labels`",
-        Rule::Regression => "the baseline has none of the outputs",
-        _ => "there is nothing to measure",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::confusion::Overlap;
     use super::super::latency::Speed;
+    use super::super::numbers::{Cosines, Errors};
     use super::super::parts::Part;
     use super::*;
 
@@ -292,6 +204,15 @@ mod tests {
     fn every_rule_has_a_limit_on_the_right_side() {
         let mut comparison = comparison(vec![output("y", Some(98.0), 20.0)]);
         let layers = [LayerComparison { name: "h".into(), operator: "Conv".into(), sqnr_db: 15.0 }];
+        let output = &mut comparison.outputs[0];
+        output.cosines = Some(Cosines { mean: 0.99, worst_decile: 0.95 });
+        output.errors = Some(Errors { p99: 0.25, ..Errors::default() });
+        output.rank1_percent = Some(98.0);
+        output.overlap = Some(Overlap { mean_iou: 0.9, classes: 3 });
+        let labelled = |measure: &str| Labelled { measure: measure.into(), output: None, samples: 4, reference: 0.75, candidate: 0.5 };
+        comparison.labelled = vec![labelled(MEAN_IOU), labelled(MAP)];
+        let boxes = Detection { matched_percent: Some(95.0), mean_iou: Some(0.8), ..Detection::default() };
+        comparison.detection = Some(Detection { map_50_95: Some(0.7), ..boxes });
         comparison.accuracy = Some(Accuracy { output: "y".into(), samples: 4, reference_percent: 90.0, candidate_percent: 89.0 });
         let latency = Some(Ratio { median: 0.5, interval: Some((0.48, 0.53)), verdict: Speed::Faster });
         let measured = Measured { comparison: &comparison, layers: Some(&layers), size: 100, latency };
@@ -301,6 +222,15 @@ mod tests {
             (Rule::DecileSqnr, 18.0, 18.1),
             (Rule::Cosine, 0.99, 0.991),
             (Rule::AbsError, 0.5, 0.49),
+            (Rule::Iou, 0.9, 0.91),
+            (Rule::Matched, 95.0, 95.1),
+            (Rule::BoxIou, 0.8, 0.81),
+            (Rule::Map, 0.7, 0.71),
+            (Rule::IouDrop, 25.0, 24.9),
+            (Rule::MapDrop, 25.0, 24.9),
+            (Rule::DecileCosine, 0.95, 0.951),
+            (Rule::Rank1, 98.0, 98.1),
+            (Rule::P99Error, 0.25, 0.249),
             (Rule::LayerSqnr, 15.0, 15.1),
             (Rule::Top1Drop, 1.0, 0.9),
             (Rule::Size, 100.0, 99.0),
@@ -316,7 +246,8 @@ mod tests {
     fn what_cannot_be_judged_is_no_success() {
         let comparison = comparison(vec![output("y", None, 20.0)]);
         let measured = Measured { comparison: &comparison, layers: None, size: 1, latency: None };
-        for rule in [Rule::Agreement, Rule::LayerSqnr, Rule::Top1Drop, Rule::Latency, Rule::Regression] {
+        let measurable = [Rule::Sqnr, Rule::DecileSqnr, Rule::Cosine, Rule::AbsError, Rule::Size];
+        for rule in Rule::ALL.into_iter().filter(|rule| !measurable.contains(rule)) {
             let error = gate(&[(rule, 1.0)]).judge(&measured).unwrap_err().to_string();
             assert!(error.contains(rule.name()), "{error}");
         }

@@ -2,8 +2,6 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis};
 
-use super::layout::Layout;
-
 /// Decibels beyond which two outputs count as equal.
 const MOST_DECIBELS: f64 = 120.0;
 /// A sample counts with this part of the mean signal of all at least: noise is not measured against silence.
@@ -88,6 +86,12 @@ pub(super) fn decibels(signal: f64, noise: f64) -> f64 {
     if ratio.is_nan() { -MOST_DECIBELS } else { ratio.clamp(-MOST_DECIBELS, MOST_DECIBELS) }
 }
 
+/// Cosine of the angle between what two models give for one sample.
+pub(super) fn cosine_of(reference: &ArrayViewD<'_, f32>, candidate: &ArrayViewD<'_, f32>) -> f64 {
+    let Sums { signal, power, dot, .. } = Sums::of(reference, candidate);
+    cosine(signal, power, dot)
+}
+
 fn cosine(signal: f64, power: f64, dot: f64) -> f64 {
     match (signal * power).sqrt() {
         0.0 => f64::from(signal == power),
@@ -109,22 +113,8 @@ pub fn top1(output: &ArrayD<f32>, labels: &[u32]) -> Option<f64> {
     Some(100.0 * right as f64 / samples as f64)
 }
 
-/// Percent of samples, positions or pixels that both take for the same class; `None` for outputs that tell of no classes.
-pub fn agreement(reference: &ArrayD<f32>, candidate: &ArrayD<f32>, layout: Layout) -> Option<f64> {
-    let same = match layout {
-        Layout::Scores { axis, .. } => {
-            let lanes = reference.lanes(Axis(axis + 1)).into_iter().zip(candidate.lanes(Axis(axis + 1)));
-            let classes = lanes.map(|(r, c)| (argmax(r.iter()), argmax(c.iter())));
-            classes.filter(|(r, c)| r.is_some() && r == c).count() * reference.len_of(Axis(axis + 1))
-        }
-        Layout::Labels { .. } => reference.iter().zip(candidate).filter(|(r, c)| r == c).count(),
-        Layout::Numbers => return None,
-    };
-    Some(100.0 * same as f64 / reference.len() as f64)
-}
-
 /// Place of the greatest element, the first of equals; `None` if one is no number.
-fn argmax<'a>(elements: impl Iterator<Item = &'a f32>) -> Option<usize> {
+pub(super) fn argmax<'a>(elements: impl Iterator<Item = &'a f32>) -> Option<usize> {
     let mut best: Option<(usize, f32)> = None;
     for (index, element) in elements.enumerate() {
         if element.is_nan() {
@@ -139,10 +129,7 @@ fn argmax<'a>(elements: impl Iterator<Item = &'a f32>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::Unit;
     use super::*;
-
-    const CLASSES: Layout = Layout::Scores { axis: 1, unit: Unit::Samples };
 
     fn samples(rows: &[[f32; 3]]) -> ArrayD<f32> {
         ArrayD::from_shape_vec(vec![rows.len(), 1, 3], rows.concat()).unwrap()
@@ -152,7 +139,6 @@ mod tests {
     fn equal_outputs_are_at_no_distance() {
         let a = samples(&[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]);
         let metrics = measure(&a, &a).unwrap();
-        assert_eq!(agreement(&a, &a, CLASSES), Some(100.0));
         assert_eq!((metrics.sqnr, metrics.max_abs), (120.0, 0.0));
         assert!((metrics.cosine - 1.0).abs() < 1e-12);
     }
@@ -162,7 +148,6 @@ mod tests {
         let reference = samples(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]);
         let candidate = samples(&[[1.0, 2.0, 4.0], [2.0, 3.0, 1.0]]);
         let metrics = measure(&reference, &candidate).unwrap();
-        assert_eq!(agreement(&reference, &candidate, CLASSES), Some(50.0));
         assert!((metrics.sqnr - 10.0 * (28.0f64 / 3.0).log10()).abs() < 1e-9);
         assert_eq!(metrics.max_abs, 1.0);
     }
@@ -173,18 +158,6 @@ mod tests {
         let candidate = samples(&[[f32::NAN, 2.0, 3.0]]);
         let metrics = measure(&reference, &candidate).unwrap();
         assert_eq!((metrics.sqnr, metrics.worst_decile_sqnr, metrics.max_abs), (-120.0, -120.0, f64::INFINITY));
-        assert_eq!(agreement(&reference, &candidate, CLASSES), Some(0.0));
-    }
-
-    #[test]
-    fn classes_are_told_of_each_position_and_labels_as_they_are() {
-        let reference = samples(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]);
-        let candidate = samples(&[[1.0, 2.0, 4.0], [2.0, 3.0, 1.0]]);
-        let (frames, labels) = ([reference.clone(), candidate.clone()], Layout::Labels { unit: Unit::Positions });
-        let [r, c] = frames.map(|array| array.into_shape_with_order(ndarray::IxDyn(&[1, 1, 2, 3])).unwrap());
-        assert_eq!(agreement(&r, &c, Layout::Scores { axis: 2, unit: Unit::Positions }), Some(50.0));
-        assert_eq!(agreement(&r, &c, labels), Some(50.0));
-        assert_eq!(agreement(&r, &c, Layout::Numbers), None);
     }
 
     #[test]

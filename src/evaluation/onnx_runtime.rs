@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use half::f16;
-use ndarray::ArrayD;
 use ort::environment::Environment;
 use ort::ep::CPU;
 use ort::logging::LogLevel;
@@ -13,7 +12,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorElementType};
 
-use super::engine::{Engine, Output, Subject, guard, stack};
+use super::engine::{Engine, Output, Stacked, Subject, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
 use crate::progress::check_interrupt;
@@ -103,7 +102,7 @@ impl Engine for OnnxRuntime {
         Some(input.dtype().tensor_shape()?.iter().map(|size| usize::try_from(*size).ok()).collect())
     }
 
-    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Stacked>> {
         guard(NAME, || {
             let samples = (0..set.len()).map(|sample| self.run_sample(set, sample)).collect::<Result<Vec<_>>>()?;
             stack(NAME, samples)

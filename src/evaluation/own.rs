@@ -1,8 +1,6 @@
 //! Our own executor as an engine.
 
-use ndarray::ArrayD;
-
-use super::engine::{Engine, Subject};
+use super::engine::{Engine, Stacked, Subject};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
 use crate::execution::{Config, evaluate};
@@ -29,7 +27,7 @@ impl Engine for Own<'_> {
         Some(value.shape.as_ref()?.iter().map(Dim::known).collect())
     }
 
-    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
-        Ok(evaluate(self.graph, &self.graph.outputs, set, &self.config)?.into_iter().map(Some).collect())
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Stacked>> {
+        Ok(evaluate(self.graph, &self.graph.outputs, set, &self.config)?.into_iter().map(Stacked::Whole).collect())
     }
 }

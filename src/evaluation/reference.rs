@@ -2,7 +2,7 @@
 
 use ndarray::ArrayD;
 
-use super::compare::compare_output;
+use super::output::compare_output;
 use super::report::Comparison;
 use crate::calibration::{CalibrationSet, Ranges};
 use crate::distillation::comparable_ends;

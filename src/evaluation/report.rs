@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::detection::Detection;
 use super::gate::Verdict;
 use super::input_report::InputReport;
 use super::latency::{Ratio, Trial};
 use super::layers::LayerComparison;
-use super::layout::{Layout, Unit};
-use super::parts::Part;
+use super::layout::Unit;
+use super::output::OutputComparison;
 use crate::calibration::Provenance;
 use crate::memory;
 use crate::onnx::{Encoded, hexadecimal};
@@ -40,51 +41,6 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&sha2::Sha256::digest(bytes))
 }
 
-/// One output of two models.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct OutputComparison {
-    pub name: String,
-    /// Shape for one sample.
-    pub shape: Vec<usize>,
-    #[serde(skip)]
-    pub layout: Layout,
-    /// Percent of what both models take for the same class; `null` for outputs that are no scores of classes.
-    pub agreement_percent: Option<f64>,
-    /// What has a class of its own.
-    pub agreement_of: Option<Unit>,
-    /// Over all samples and elements.
-    pub sqnr_db: f64,
-    /// Over the tenth of the samples that is the worst.
-    pub worst_decile_sqnr_db: f64,
-    /// Channels whose numbers are of another size than the others; empty where all are alike.
-    pub parts: Vec<Part>,
-    #[cfg_attr(test, schemars(with = "Option<f64>"))]
-    pub cosine: f64,
-    /// `null` in JSON where it is infinite.
-    #[cfg_attr(test, schemars(with = "Option<f64>"))]
-    pub max_abs_error: f64,
-}
-
-impl OutputComparison {
-    /// The part whose SQNR is below that of the whole, the worst.
-    pub fn worst_part(&self) -> Option<&Part> {
-        let below = self.parts.iter().filter(|part| part.sqnr_db < self.sqnr_db);
-        below.min_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db))
-    }
-
-    /// SQNR of the worst part in decibels, of the whole where there are no parts.
-    pub fn least_sqnr(&self) -> f64 {
-        self.worst_part().map_or(self.sqnr_db, |part| part.sqnr_db)
-    }
-
-    /// `output y`, or `output y, channels 4..7` where a part is the worst.
-    pub fn worst_place(&self) -> String {
-        let part = self.worst_part().map(|part| format!(", {part}")).unwrap_or_default();
-        format!("output `{}`{part}", self.name)
-    }
-}
-
 /// Top-1 accuracy on labelled samples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -94,6 +50,26 @@ pub struct Accuracy {
     pub samples: usize,
     pub reference_percent: f64,
     pub candidate_percent: f64,
+}
+
+/// A figure of both models on labelled samples, 1 at most.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Labelled {
+    /// `mean IoU` and the like.
+    pub measure: String,
+    /// The output that it is of; `null` where several belong together.
+    pub output: Option<String>,
+    pub samples: usize,
+    pub reference: f64,
+    pub candidate: f64,
+}
+
+impl Labelled {
+    /// Hundredths that the candidate has lost.
+    pub fn drop_points(&self) -> f64 {
+        100.0 * (self.reference - self.candidate)
+    }
 }
 
 /// An output that has nothing to compare number by number, such as boxes that a threshold let through.
@@ -115,8 +91,12 @@ pub struct Comparison {
     pub samples: usize,
     pub outputs: Vec<OutputComparison>,
     pub left_out: Vec<LeftOut>,
-    /// `None` where the samples have no labels.
+    /// Of detectors.
+    pub detection: Option<Detection>,
+    /// `None` where the samples have no classes as labels.
     pub accuracy: Option<Accuracy>,
+    /// Figures on samples with other labels.
+    pub labelled: Vec<Labelled>,
 }
 
 impl Comparison {

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use ndarray::ArrayD;
 use rayon::prelude::*;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::tract_core::tract_data::knobs;
 
 use super::batches::joined;
-use super::engine::{Engine, Output, Subject, guard, stack};
+use super::engine::{Engine, Output, Stacked, Subject, guard, stack};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
 use crate::progress::check_interrupt;
@@ -53,7 +52,7 @@ impl Engine for Tract {
         Some(shape.iter().copied().map(Some).collect())
     }
 
-    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Option<ArrayD<f32>>>> {
+    fn outputs(&mut self, set: &CalibrationSet) -> Result<Vec<Stacked>> {
         guard(NAME, || {
             let samples: Vec<Result<Vec<Output>>> = (0..set.len()).into_par_iter().map(|sample| self.run_sample(set, sample)).collect();
             stack(NAME, samples.into_iter().collect::<Result<Vec<_>>>()?)

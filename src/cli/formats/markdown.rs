@@ -1,7 +1,8 @@
 //! A comparison as tables, for a job summary or a comment.
 
+use super::super::describe::describe_boxes;
 use super::super::text::{bytes, escape_name, shape};
-use crate::evaluation::{CompareReport, LayerComparison, LeftOut, Unit};
+use crate::evaluation::{CompareReport, Labelled, LayerComparison, LeftOut, Unit};
 
 /// Layers that are told of.
 const TOLD: usize = 20;
@@ -22,6 +23,12 @@ pub fn markdown(report: &CompareReport) -> String {
     );
     text += &verdicts(report);
     text += &outputs(report);
+    if let Some(found) = &report.comparison.detection {
+        text += &format!("\n{} (read so: {}).\n", cell(&describe_boxes(found)), cell(&found.reason));
+    }
+    for Labelled { measure, samples, reference, candidate, .. } in &report.comparison.labelled {
+        text += &format!("\n{measure} with the labels: {candidate:.4}, {reference:.4} before, on {samples} labelled samples.\n");
+    }
     if let Some(accuracy) = &report.comparison.accuracy {
         let (before, after) = (accuracy.reference_percent, accuracy.candidate_percent);
         text += &format!("\nTop-1 accuracy: {after:.2} %, {before:.2} % before, on {} labelled samples.\n", accuracy.samples);
@@ -50,21 +57,33 @@ fn verdicts(report: &CompareReport) -> String {
 
 fn outputs(report: &CompareReport) -> String {
     let mut text =
-        "| output | shape | agreement | SQNR | worst tenth | cosine | greatest error |\n|---|---|---|---|---|---|---|\n".to_string();
+        "| output | shape | task | agreement | SQNR | worst tenth | cosine | greatest error |\n|---|---|---|---|---|---|---|---|\n"
+            .to_string();
     for output in &report.comparison.outputs {
         let of = output.agreement_of.filter(|unit| *unit != Unit::Samples).map(|unit| format!(" of {}", unit.name())).unwrap_or_default();
         let agreement = output.agreement_percent.map_or("–".into(), |percent| format!("{percent:.2} %{of}"));
+        let overlap = output.overlap.map(|overlap| format!(", mean IoU {:.4}", overlap.mean_iou)).unwrap_or_default();
         let (name, sizes) = (cell(&output.name), shape(&output.shape));
         text += &format!(
-            "| {name} | {sizes} | {agreement} | {:.2} dB | {:.2} dB | {:.6} | {:.3e} |\n",
-            output.sqnr_db, output.worst_decile_sqnr_db, output.cosine, output.max_abs_error
+            "| {name} | {sizes} | {} | {agreement}{overlap} | {:.2} dB | {:.2} dB | {:.6} | {:.3e} |\n",
+            output.task.name(),
+            output.sqnr_db,
+            output.worst_decile_sqnr_db,
+            output.cosine,
+            output.max_abs_error
         );
+        if let (Some(errors), Some(cosines)) = (output.errors, output.cosines) {
+            let rank1 = output.rank1_percent.map(|percent| format!(", {percent:.2} % found again")).unwrap_or_default();
+            let (median, p99, worst) = (errors.median, errors.p99, cosines.worst_decile);
+            let error = format!("{median:.3e} median, {p99:.3e} for 99 %");
+            text += &format!("| {name}, by samples | – | – | –{rank1} | – | – | {worst:.6} on the worst tenth | {error} |\n");
+        }
         for part in &output.parts {
-            text += &format!("| {name}, {part} | up to {:.3} | – | {:.2} dB | – | – | – |\n", part.peak, part.sqnr_db);
+            text += &format!("| {name}, {part} | up to {:.3} | – | – | {:.2} dB | – | – | – |\n", part.peak, part.sqnr_db);
         }
     }
     for LeftOut { name, reason } in &report.comparison.left_out {
-        text += &format!("| {} | – | not compared: {} | – | – | – | – |\n", cell(name), cell(reason));
+        text += &format!("| {} | – | not compared: {} | – | – | – | – | – |\n", cell(name), cell(reason));
     }
     text
 }
@@ -105,7 +124,7 @@ mod tests {
         let text = markdown(&report("y", false));
         assert!(text.starts_with("## zeroq compare: **failed**\n"), "{text}");
         assert!(text.contains("| **missed** | min-agreement | output \\`y\\`: 98.5 found, 99 asked |"), "{text}");
-        assert!(text.contains("| y | 1x10 | 98.50 % | 30.25 dB | 27.00 dB | 0.999000 | 1.250e-1 |"), "{text}");
+        assert!(text.contains("| y | 1x10 | classify | 98.50 % | 30.25 dB | 27.00 dB | 0.999000 | 1.250e-1 |"), "{text}");
     }
 
     #[test]
@@ -114,7 +133,7 @@ mod tests {
         assert!(!text.contains("<script>") && !text.contains('\u{1}'), "{text}");
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let ends = |row: &str| row.replace("\\|", "").matches('|').count();
-        let odd: Vec<&str> = rows.filter(|row| ![4, 8].contains(&ends(row))).collect();
+        let odd: Vec<&str> = rows.filter(|row| ![4, 9].contains(&ends(row))).collect();
         assert!(odd.is_empty(), "{odd:?}");
     }
 }

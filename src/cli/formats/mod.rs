@@ -87,8 +87,8 @@ impl FromStr for FormatFile {
 #[cfg(test)]
 mod samples {
     use crate::evaluation::{
-        Accuracy, CompareReport, Comparison, Cost, FileReport, LayerComparison, LeftOut, OutputComparison, Part, Place, Ratio, Rule,
-        SCHEMA, Speed, Unit, Verdict,
+        Accuracy, CompareReport, Comparison, Cosines, Cost, Detection, Errors, FileReport, Labelled, LayerComparison, LeftOut,
+        OutputComparison, Part, Place, Ratio, Rule, SCHEMA, Speed, Task, Unit, Verdict,
     };
 
     /// A report with a name that tries everything.
@@ -96,6 +96,8 @@ mod samples {
         let output = OutputComparison {
             name: name.into(),
             shape: vec![1, 10],
+            task: Task::Classify,
+            task_reason: "its shape".into(),
             agreement_percent: Some(98.5),
             agreement_of: Some(Unit::Samples),
             sqnr_db: 30.25,
@@ -103,9 +105,14 @@ mod samples {
             parts: vec![Part { axis: 1, channels: vec![(4, 7)], peak: 0.5, sqnr_db: 12.5 }],
             cosine: 0.999,
             max_abs_error: 0.125,
+            errors: Some(Errors { median: 0.001, p99: 0.02, ..Errors::default() }),
+            cosines: Some(Cosines { mean: 0.99, worst_decile: 0.9 }),
+            rank1_percent: Some(97.0),
             ..OutputComparison::default()
         };
         let accuracy = Accuracy { output: name.into(), samples: 4, reference_percent: 90.0, candidate_percent: 89.5 };
+        let detection = Detection { decoder: "boxes".into(), reason: name.into(), reference_boxes: 3, ..Detection::default() };
+        let labelled = Labelled { measure: "mean IoU".into(), output: Some(name.into()), samples: 4, reference: 0.75, candidate: 0.7 };
         let file = |path: &str| FileReport { path: path.into(), bytes: 1000, sha256: "00".into() };
         let verdict = |rule: Rule, found: f64, passed: bool| Verdict {
             rule,
@@ -127,7 +134,9 @@ mod samples {
                 samples: 4,
                 outputs: vec![output],
                 left_out: vec![LeftOut { name: name.into(), reason: "the shape changes".into() }],
+                detection: Some(detection),
                 accuracy: Some(accuracy),
+                labelled: vec![labelled],
             },
             layers: Some(vec![LayerComparison { name: name.into(), operator: "Conv".into(), sqnr_db: 20.0 }]),
             latency: Some(Ratio { median: 0.5, interval: Some((0.48, 0.53)), verdict: Speed::Faster }),

@@ -10,7 +10,7 @@ const TOLD: usize = 8;
 pub fn text(report: &CompareReport) -> String {
     let (reference, candidate) = (report.reference.bytes, report.candidate.bytes);
     let percent = 100.0 * candidate as f64 / reference.max(1) as f64;
-    let mut text = describe_comparison(&report.comparison);
+    let mut text = describe_tasks(report) + &describe_comparison(&report.comparison);
     text += &format!("size: {} ({percent:.0} % of {})\n", bytes(candidate), bytes(reference));
     if let Some(latency) = &report.latency {
         text += &format!("latency: {latency} of the reference, one sample in ONNX Runtime\n");
@@ -21,6 +21,21 @@ pub fn text(report: &CompareReport) -> String {
         text += &format!("{word} {}: {}\n", verdict.rule.name(), escape_name(&verdict.message));
     }
     text
+}
+
+/// What each output is taken for, and why, one line for those alike.
+fn describe_tasks(report: &CompareReport) -> String {
+    let mut groups: Vec<((&str, &str), Vec<String>)> = Vec::new();
+    for output in &report.comparison.outputs {
+        let (taken, name) = ((output.task.name(), output.task_reason.as_str()), format!("`{}`", escape_name(&output.name)));
+        match groups.iter_mut().find(|(known, _)| *known == taken) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((taken, vec![name])),
+        }
+    }
+    let detection = report.comparison.detection.iter();
+    let boxes = detection.map(|found| format!("boxes are read as {}: {}\n", found.decoder, escape_name(&found.reason)));
+    groups.iter().map(|((task, reason), names)| format!("task {task} for {}: {reason}\n", names.join(", "))).chain(boxes).collect()
 }
 
 /// The values farthest from the reference.
