@@ -4,7 +4,8 @@ use ndarray::ArrayD;
 use serde::Serialize;
 
 use super::metrics::decibels;
-use super::report::{Comparison, OutputComparison, Thresholds};
+use super::output::OutputComparison;
+use super::report::{Comparison, Thresholds};
 use crate::calibration::CalibrationSet;
 use crate::error::Result;
 use crate::execution::{Config, evaluate};

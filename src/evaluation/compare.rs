@@ -104,5 +104,9 @@ fn outputs_of<E: Engine>(engine: &mut E, subject: &Subject<'_>, set: &Calibratio
     let Some(batches) = Batches::of(engine, set)? else { return engine.outputs(set) };
     let joined = engine.outputs(&batches.join(set)?)?.iter().map(|output| output.whole().cloned()).collect();
     let without_parts = || Stacked::Ragged(vec![ArrayD::zeros(vec![0]); set.len()]);
-    Ok(batches.part(joined, subject.graph, set.len())?.into_iter().map(|output| output.map_or_else(without_parts, Stacked::Whole)).collect())
+    Ok(batches
+        .part(joined, subject.graph, set.len())?
+        .into_iter()
+        .map(|output| output.map_or_else(without_parts, Stacked::Whole))
+        .collect())
 }
