@@ -84,7 +84,7 @@ pub fn through(graph: &Graph, node: &Node, channel: usize, (low, high): Span) ->
     let function = function(graph, node, channel)?;
     let place = |i: usize| low + (high - low) * i as f64 / PLACES as f64;
     let inside = [0.0].into_iter().filter(|x| (low..=high).contains(x));
-    let values = (0..=PLACES).map(place).chain(inside).map(|x| function(x));
+    let values = (0..=PLACES).map(place).chain(inside).map(function);
     Some(values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), y| (least.min(y), most.max(y))))
 }
 

@@ -35,7 +35,7 @@ pub fn rows(graph: &Graph, node: &Node) -> Option<Vec<Row>> {
     let (shape, elements) = (weight.shape(), weight.as_f32()?);
     let outputs = outputs_of(node, shape)?;
     let biases = node.input(2).map(|bias| graph.constant(bias).and_then(TensorData::to_f32));
-    let biases = biases.map_or_else(|| Some(vec![0.0]), |biases| biases)?;
+    let biases = biases.unwrap_or_else(|| Some(vec![0.0]))?;
     let window = shape[2..].iter().product::<usize>().max(1);
     let rows_first = node.is::<Conv>().is_some() || gemm.is_some_and(|gemm| gemm.transpose_b);
     let (channel, length) = (channel_of(node), shape[1] * window);

@@ -136,7 +136,7 @@ mod tests {
     fn a_second_box_of_one_thing_is_wrong_and_a_crowd_swallows_others() {
         let twice = [vec![found(0.0, 0.9, 0), found(0.0, 0.8, 0), found(50.0, 0.7, 0)]];
         let truth = vec![right(0.0, 0), right(50.0, 0)];
-        assert!(mean_average_precision(&[truth.clone()], &twice).unwrap().at_50 < 0.9);
+        assert!(mean_average_precision(std::slice::from_ref(&truth), &twice).unwrap().at_50 < 0.9);
         let crowd = DrawnBox { crowd: true, corners: [0.0, 0.0, 40.0, 40.0], class: 0 };
         assert_eq!(mean_average_precision(&[[truth, vec![crowd]].concat()], &twice).unwrap().at_50, 1.0);
     }

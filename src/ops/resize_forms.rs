@@ -11,6 +11,9 @@ pub struct ResizeLists {
     pub sizes: Option<Vec<i64>>,
 }
 
+/// Of all dimensions; one of the two.
+type ScalesOrSizes = (Option<Vec<f32>>, Option<Vec<i64>>);
+
 impl Resize {
     /// The same operator with lists of all dimensions of `shape`, each in turn; `None` where that cannot be written exactly.
     pub fn of_all_dimensions(&self, shape: &[Dim], lists: &ResizeLists) -> Option<(Resize, ResizeLists)> {
@@ -31,7 +34,7 @@ impl Resize {
     }
 
     /// Scales or sizes of all dimensions that say what `sizes` say of `axes`.
-    fn fit_all(&self, shape: &[Dim], axes: &[usize], sizes: &[i64]) -> Option<(Option<Vec<f32>>, Option<Vec<i64>>)> {
+    fn fit_all(&self, shape: &[Dim], axes: &[usize], sizes: &[i64]) -> Option<ScalesOrSizes> {
         let others: Vec<Dim> = shape.iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, dim)| dim.clone()).collect();
         if self.aspect_ratio == AspectRatio::Stretch && known_shape(&others).is_some() {
             let all = shape.iter().map(|dim| dim.known().unwrap_or(0) as i64);

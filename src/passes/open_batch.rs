@@ -185,7 +185,7 @@ impl Opening<'_> {
     fn place_in(&self, to: &[usize], outer: usize) -> Option<usize> {
         let mut before = 1;
         for (place, size) in to.iter().enumerate() {
-            if outer % before == 0 && size % (outer / before * self.size) == 0 {
+            if outer.is_multiple_of(before) && size.is_multiple_of(outer / before * self.size) {
                 return Some(place);
             }
             before *= size;

@@ -136,7 +136,7 @@ pub fn field(dims: &[usize], neighbours: f64, random: &mut Random) -> Vec<f32> {
     for (axis, size) in dims.iter().enumerate() {
         let stride: usize = dims[axis + 1..].iter().product();
         for at in 0..field.len() {
-            if at / stride % size > 0 {
+            if !(at / stride).is_multiple_of(*size) {
                 field[at] = neighbours as f32 * field[at - stride] + fresh * field[at];
             }
         }
