@@ -319,3 +319,22 @@ fn a_run_on_tensors_is_as_good_as_one_on_the_tape() {
     let bytes = |name: &str| fs::read(place.path().join(name)).unwrap();
     assert!(bytes("b.onnx") == bytes("c.onnx") && bytes("a.onnx") != bytes("b.onnx"));
 }
+
+#[test]
+fn a_float16_model_is_inspected_as_it_would_be_quantized() {
+    let place = TempDir::new().unwrap();
+    succeed(place.path(), &["quantize", RESNET, "-o", "half.onnx", "--precision", "fp16", "--fp16-io", "-n", "8", "--steps", "2"]);
+    let products = |model: &str| {
+        let report = json(&succeed(place.path(), &["inspect", model, "--json"]));
+        let products = report["anatomy"]["products"].as_array().unwrap().clone();
+        (
+            report["anatomy"]["inputs"][0]["data_type"].clone(),
+            products.iter().filter(|product| product["integer"] == true).count(),
+            products.len(),
+        )
+    };
+    let ((single, all, count), (half, found, halves)) = (products(RESNET), products("half.onnx"));
+    assert_eq!((single, half), (Value::from("f32"), Value::from("f16")));
+    assert_eq!((all, found), (count, halves));
+    assert_eq!(count, halves);
+}

@@ -22,6 +22,8 @@ pub enum Element {
     F64,
     /// A pixel 0..=255.
     U8,
+    /// True, whatever bit is set, or false: 1 or 0.
+    Bool,
     /// A class, never a sample.
     I32,
     I64,
@@ -64,7 +66,7 @@ impl Array {
 impl Element {
     pub fn size(self) -> usize {
         match self {
-            Element::U8 => 1,
+            Element::U8 | Element::Bool => 1,
             Element::F16 => 2,
             Element::F32 | Element::I32 => 4,
             Element::F64 | Element::I64 => 8,
@@ -74,6 +76,7 @@ impl Element {
     fn decode(self, bytes: &[u8], big_endian: bool, to: &mut [f32]) {
         match self {
             Element::U8 => decode(bytes, big_endian, to, |[byte]| f32::from(byte)),
+            Element::Bool => decode(bytes, big_endian, to, |[byte]| f32::from(u8::from(byte != 0))),
             Element::F16 => decode(bytes, big_endian, to, |bytes| f16::from_le_bytes(bytes).to_f32()),
             Element::F32 => decode(bytes, big_endian, to, f32::from_le_bytes),
             Element::F64 => decode(bytes, big_endian, to, |bytes| f64::from_le_bytes(bytes) as f32),

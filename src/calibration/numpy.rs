@@ -147,10 +147,11 @@ fn element(descriptor: &str) -> Result<Element, String> {
         Some("f8") => Ok(Element::F64),
         Some("f2") => Ok(Element::F16),
         Some("u1") => Ok(Element::U8),
+        Some("b1") => Ok(Element::Bool),
         Some("i4") => Ok(Element::I32),
         Some("i8") => Ok(Element::I64),
         Some(kind) if kind.starts_with('O') => Err("holds pickled objects, which are never read".into()),
-        _ => Err(format!("elements of type `{descriptor}` are not supported; save float32, float64 or uint8")),
+        _ => Err(format!("elements of type `{descriptor}` are not supported; save float32, float64, uint8 or bool")),
     }
 }
 
@@ -179,6 +180,7 @@ mod tests {
             ("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }\n", Element::F32, false, true),
             ("{'shape': (2, 2), 'descr': '>f8', 'fortran_order': False}", Element::F64, true, false),
             ("{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2), }\n", Element::U8, false, false),
+            ("{'descr': '|b1', 'fortran_order': False, 'shape': (2, 2), }\n", Element::Bool, false, false),
         ] {
             let data: Vec<u8> = (0..4 * element.size() as u8).collect();
             let bytes = npy(header, &data);

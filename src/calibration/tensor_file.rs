@@ -81,6 +81,7 @@ fn element(data_type: Dtype) -> Result<Element, String> {
         Dtype::F64 => Ok(Element::F64),
         Dtype::F16 => Ok(Element::F16),
         Dtype::U8 => Ok(Element::U8),
+        Dtype::BOOL => Ok(Element::Bool),
         other => Err(format!("elements of type {other} are not supported")),
     }
 }

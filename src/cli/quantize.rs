@@ -299,7 +299,8 @@ impl QuantizeArguments {
         if let (Some(flag), Precision::Fp16) = (first_said(self.integer_flags()), self.precision) {
             return Err(Error::Usage(format!("{flag} is for integers, not for --precision fp16")));
         }
-        if self.objective == Objective::Latency && self.precision != Precision::Int8 {
+        let on_cpu = targets::find(&self.target).is_some_and(|target| target.timed_on.is_some());
+        if on_cpu && self.objective == Objective::Latency && self.precision != Precision::Int8 {
             return Err(Error::Usage(
                 "--objective latency needs --precision int8: integers of other sizes run no faster than float".into(),
             ));

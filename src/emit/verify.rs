@@ -34,6 +34,9 @@ fn obstacle(graph: &Graph, consumers: &[Vec<(NodeId, usize)>], node: &Node, targ
         return Some("its data or weights are not quantized".to_string());
     }
     let is_eight = |integers: Option<ValueId>| {
+        if !target.eight_bits_alone {
+            return true;
+        }
         let data_type = integers.and_then(|value| graph.value(value).data_type);
         data_type.and_then(Width::of).is_none_or(|width| width == Width::Eight)
     };

@@ -152,6 +152,7 @@ fn to_value(samples: &Samples, sample: usize, data_type: TensorElementType) -> R
         TensorElementType::Int8 => Tensor::from_array((shape, cast::<i8>(elements))).map(Tensor::into_dyn),
         TensorElementType::Int32 => Tensor::from_array((shape, cast::<i32>(elements))).map(Tensor::into_dyn),
         TensorElementType::Int64 => Tensor::from_array((shape, cast::<i64>(elements))).map(Tensor::into_dyn),
+        TensorElementType::Bool => Tensor::from_array((shape, cast::<bool>(elements))).map(Tensor::into_dyn),
         other => return Err(refuse(format!("input `{}` has elements of type {other}, which is not supported", samples.name))),
     };
     value.map_err(|error| refuse(error.to_string()))

@@ -124,8 +124,9 @@ fn raise_opset(teacher: &mut Graph, written_in: i64, config: &Config, progress: 
         Width::Sixteen => "the result is as small as int8 and nearer to the original",
         _ => "the file shrinks",
     };
-    progress.note(&format!(
-        "ONNX Runtime computes layers with integers of 4 or 16 bits in float: {gain}, but it runs no faster than the original, often slower"
-    ));
+    let speed = config.target.timed_on.map_or("", |_| ", but it runs no faster than the original, often slower");
+    if config.target.eight_bits_alone {
+        progress.note(&format!("{} computes layers with integers of 4 or 16 bits in float: {gain}{speed}", config.target.runtime));
+    }
     Ok(())
 }

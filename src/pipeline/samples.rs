@@ -4,7 +4,7 @@ use super::{Budget, Config, Wishes};
 use crate::calibration::{CalibrationSet, Samples};
 use crate::error::{Error, Result};
 use crate::execution::{first_not_finite, observe};
-use crate::graph::Graph;
+use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
 use crate::progress::{Progress, Silent};
 use crate::synthesis::active::{Excitement, excite};
@@ -13,6 +13,7 @@ use crate::synthesis::input_range::{InputRange, PixelRange};
 use crate::synthesis::ranges::{Certainty, Finding};
 use crate::synthesis::sibling::synthesize_for;
 use crate::synthesis::{self, Assessment, assess};
+use crate::tensor::DataType;
 
 /// The samples to work on: those given, as many as asked for, or synthesized ones.
 pub(super) fn samples(
@@ -28,7 +29,8 @@ pub(super) fn samples(
         if set.len() < 2 {
             return Err(Error::Data("at least two samples are needed".to_string()));
         }
-        let inputs = set.inputs.iter().map(observed_input).collect::<Result<_>>()?;
+        let inputs =
+            set.inputs.iter().zip(&teacher.inputs).map(|(samples, id)| observed_input(samples, teacher, *id)).collect::<Result<_>>()?;
         return Ok((set, inputs));
     }
     let wishes = Wishes { samples: Some(config.images.unwrap_or(budget.images).max(2)), steps: config.steps };
@@ -131,7 +133,10 @@ pub(super) fn active_samples(
 }
 
 /// An input whose range is what its samples show.
-fn observed_input(samples: &Samples) -> Result<Input> {
+fn observed_input(samples: &Samples, teacher: &Graph, id: ValueId) -> Result<Input> {
+    if teacher.value(id).data_type == Some(DataType::Bool) {
+        return Ok(Input::of_flags(&samples.name, samples.shape.clone()));
+    }
     let (low, high) = samples.likely_range()?;
     let range = PixelRange::uniform("observed", low, high.max(low + 1e-6));
     Ok(Input { finding: Finding::plain(Certainty::Observed), ..Input::new(&samples.name, samples.shape.clone(), range) })

@@ -225,3 +225,52 @@ fn constants_that_are_computed_stay_so_in_the_file() {
     let bytes = onnx::to_bytes(&half.model).unwrap().len();
     assert!(bytes < original, "{bytes} of {original}");
 }
+
+/// Hears what users are told.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl Progress for Heard {
+    fn note(&self, message: &str) {
+        self.0.lock().unwrap().push(message.to_string());
+    }
+    fn warn(&self, message: &str) {
+        self.note(message);
+    }
+}
+
+#[test]
+fn of_speed_on_a_cpu_only_those_are_told_whose_target_is_one() {
+    let widths = Widths { activations: Width::Sixteen, ..Widths::INT8 };
+    let sketch = Sketch::new(&[1, 3, 8, 8]).conv("a", "x", (3, 8), 3, 1).plain("r", "Relu", "a").conv("y", "r", (8, 4), 3, 1);
+    let graph = sketch.outputs("y");
+    for (target, is_cpu) in [("ort-cpu", true), ("qnn", false)] {
+        let config = Config { target: targets::find(target).unwrap(), objective: INTEGER, ..config(widths) };
+        let heard = Heard::default();
+        let quantized = quantize(&Model::from_graph(graph.clone()), Some(noise(&graph, 32)), &config, &heard).unwrap();
+        let told = heard.0.into_inner().unwrap().join("\n");
+        assert_eq!(told.contains("no faster than the original"), is_cpu, "{told}");
+        assert!(quantized.kernels.iter().all(|kernel| kernel.integer != is_cpu), "{:?}", quantized.kernels);
+    }
+}
+
+#[test]
+fn an_input_of_flags_is_true_in_some_samples_and_false_in_others() {
+    let sketch = Sketch::new(&[1, 3, 8, 8]).conv("a", "x", (3, 8), 3, 1).norm("n", "a", 8).plain("r", "Relu", "n");
+    let mut graph = sketch.conv("b", "r", (8, 4), 3, 1).plain("m", "Neg", "b").outputs("b");
+    let bool_type = crate::tensor::DataType::Bool;
+    let flag = graph.add_value("flag", Some(bool_type), Some(vec![crate::graph::Dim::Known(1)]));
+    graph.inputs.push(flag);
+    let choose =
+        crate::ops::parse("Where", crate::ops::NodeForm { attributes: Attributes::default(), opset: 17, input_count: 3, output_count: 1 });
+    let [b, m] = ["b", "m"].map(|name| graph.find_value(name).unwrap());
+    let (_, y) = graph.add_operation("y", choose.unwrap().unwrap().operator, vec![flag, b, m], "y");
+    graph.outputs = vec![y];
+    infer_shapes(&mut graph).unwrap();
+    let config = Config { images: Some(16), steps: Some(8), ..config(Widths::INT8) };
+    let quantized = quantize(&Model::from_graph(graph), None, &config, &Silent).unwrap();
+    let flags = quantized.samples.inputs.iter().find(|samples| samples.name == "flag").unwrap();
+    let seen: std::collections::BTreeSet<u32> = (0..16).flat_map(|index| flags.sample(index).unwrap().to_vec()).map(f32::to_bits).collect();
+    assert_eq!(seen, [0.0f32, 1.0].map(f32::to_bits).into());
+    assert!(quantized.check.unwrap().passed);
+}

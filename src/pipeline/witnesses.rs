@@ -71,7 +71,7 @@ fn shifted(set: &CalibrationSet, inputs: &[Input]) -> Result<CalibrationSet> {
             let mean = seen.iter().sum::<f32>() / seen.len().max(1) as f32;
             let (low, high) = input.range.hull();
             let by = brightness * width(&input.range);
-            elements.extend(seen.iter().map(|x| (mean + contrast * (x - mean) + by).clamp(low, high)));
+            elements.extend(input.settled(seen.iter().map(|x| (mean + contrast * (x - mean) + by).clamp(low, high)).collect()));
         }
         Samples::new(&samples.name, samples.shape.clone(), elements)
     });

@@ -100,6 +100,8 @@ pub struct Target {
     /// Kebab-case name.
     pub name: &'static str,
     pub description: &'static str,
+    /// What runs its files.
+    pub runtime: &'static str,
     /// Of 8 bits; other widths have its sign.
     pub activation_type: DataType,
     /// Zero point 0, range symmetric about 0.
@@ -115,6 +117,8 @@ pub struct Target {
     pub integer_bias: bool,
     /// Whether it runs ConvTranspose on integers; else the weights of one are stored so.
     pub transposed_convolutions: bool,
+    /// Whether integers of other sizes than 8 bits are computed with in float.
+    pub eight_bits_alone: bool,
     pub placement: Placement,
     pub format: Format,
     /// Sizes of all inputs must be known; an open batch becomes one sample.

@@ -10,7 +10,7 @@ use super::matching::{Image, Sample};
 use super::method::Method;
 use super::passes::Setup;
 use super::source::Setting;
-use super::{read_batch, write_batch};
+use super::{read_batch, settle, write_batch};
 use crate::calibration::{CalibrationSet, Elements, Provenance, Samples};
 use crate::error::Result;
 use crate::execution::adam::Moment;
@@ -128,6 +128,7 @@ pub fn excite(
     progress.end();
     let provenance =
         Provenance { source: ACTIVE.to_string(), seed: Some(config.seed), steps: Some(config.steps), ..set.provenance.clone() };
+    settle(inputs, &mut samples)?;
     Ok(Some(CalibrationSet { inputs: samples, provenance }))
 }
 

@@ -80,10 +80,29 @@ pub struct Picture {
     pub dims: [usize; 3],
 }
 
+/// What the range of an input is called whose elements are true or false.
+const FLAGS: &str = "true or false";
+
 impl Input {
     /// An input whose range is given.
     pub fn new(name: &str, shape: Vec<usize>, range: PixelRange) -> Self {
         Input { name: name.to_string(), shape, range, finding: Finding::plain(Certainty::Given) }
+    }
+
+    /// An input whose elements are true, 1, or false, 0.
+    pub fn of_flags(name: &str, shape: Vec<usize>) -> Self {
+        Input::new(name, shape, PixelRange::uniform(FLAGS, 0.0, 1.0))
+    }
+
+    /// Whether elements are true or false.
+    pub fn is_flags(&self) -> bool {
+        self.range.name == FLAGS
+    }
+
+    /// `elements` as the input can have them.
+    pub fn settled(&self, elements: Vec<f32>) -> Vec<f32> {
+        let flag = |x: f32| f32::from(u8::from(x >= 0.5));
+        if self.is_flags() { elements.into_iter().map(flag).collect() } else { elements }
     }
 
     /// `[N, C, H, W]` with 1 or 3 channels, else `[N, H, W, C]` with 1 or 3.
@@ -147,7 +166,7 @@ impl Input {
     pub fn start(&self, start: Start, random: &mut Random) -> Vec<f32> {
         match start {
             Start::DeadLeaves => self.procedural(random),
-            Start::Gaussian => self.noise(random),
+            Start::Gaussian => self.settled(self.noise(random)),
         }
     }
 
@@ -165,6 +184,10 @@ impl Input {
     /// A dead-leaves image in the valid range; for inputs that are no image, normal noise: of the mean and deviation that were found,
     /// else such that it fills the range.
     pub fn procedural(&self, random: &mut Random) -> Vec<f32> {
+        self.settled(self.textured(random))
+    }
+
+    fn textured(&self, random: &mut Random) -> Vec<f32> {
         let Some(picture) = self.picture() else {
             if self.range.reaches_further() {
                 return self.noise(random);

@@ -58,6 +58,7 @@ use crate::ops::BatchNormalization;
 use crate::passes::single_sample;
 use crate::progress::Progress;
 use crate::random::Random;
+use crate::tensor::DataType;
 
 /// [`Provenance::source`] of samples that no statistics were matched on.
 pub const DEAD_LEAVES: &str = "dead-leaves";
@@ -146,6 +147,7 @@ pub fn synthesize(graph: &Graph, config: &Config, progress: &dyn Progress) -> Re
     }
     let mut samples = first_samples(&inputs, method.start, config.seed, config.samples)?;
     let found = if goal.is_empty() { None } else { Some(in_stages(&graph, &goal, &inputs, &mut samples, config, progress)?) };
+    settle(&inputs, &mut samples)?;
     let source = match (found, method.start) {
         (Some(_), _) if lacking => ASSUMED,
         (Some(_), _) => SYNTHESIZED,
@@ -188,6 +190,10 @@ fn find_inputs(graph: &Graph, sites: &[Site], config: &Config, progress: &dyn Pr
         let value = graph.value(*id);
         let shape = value.shape.as_deref().and_then(known_shape);
         let shape = shape.ok_or_else(|| Error::tensor(&value.name, "its shape is not known; pass --shape"))?;
+        if value.data_type == Some(DataType::Bool) {
+            inputs.push(Input::of_flags(&value.name, shape));
+            continue;
+        }
         let given = config.input_range.of(&value.name);
         if given.is_none() {
             open.push(index);
@@ -259,6 +265,17 @@ pub fn first_samples(inputs: &[Input], start: Start, seed: u64, count: usize) ->
         write_batch(&mut samples, range, &drawn)?;
     }
     Ok(samples)
+}
+
+/// What moved among inputs that are true or false is one of these again.
+fn settle(inputs: &[Input], samples: &mut [Samples]) -> Result<()> {
+    for (input, samples) in inputs.iter().zip(samples).filter(|(input, _)| input.is_flags()) {
+        for index in 0..samples.elements.len() {
+            let settled = input.settled(samples.sample(index)?.into_owned());
+            samples.elements.write(index, &settled)?;
+        }
+    }
+    Ok(())
 }
 
 /// Which samples make up each batch.

@@ -6,6 +6,7 @@ use crate::tensor::DataType;
 pub const ORT_CPU: Target = Target {
     name: "ort-cpu",
     description: "ONNX Runtime on x64 CPUs with VNNI, and OpenVINO",
+    runtime: "ONNX Runtime",
     activation_type: DataType::U8,
     symmetric_activations: false,
     activation_types: &[DataType::U8, DataType::U4, DataType::U16],
@@ -14,6 +15,7 @@ pub const ORT_CPU: Target = Target {
     per_channel: PerChannel::AllProducts,
     integer_bias: true,
     transposed_convolutions: false,
+    eight_bits_alone: true,
     placement: Placement::Everywhere,
     format: Format::Qdq,
     fixed_shapes: false,

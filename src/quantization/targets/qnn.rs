@@ -7,6 +7,7 @@ use crate::tensor::DataType;
 pub const QNN: Target = Target {
     name: "qnn",
     description: "ONNX Runtime with QNN, on Qualcomm NPUs",
+    runtime: "ONNX Runtime with QNN",
     activation_type: DataType::U8,
     symmetric_activations: false,
     activation_types: &[DataType::U8, DataType::U16],
@@ -15,6 +16,7 @@ pub const QNN: Target = Target {
     per_channel: PerChannel::Convolutions,
     integer_bias: true,
     transposed_convolutions: true,
+    eight_bits_alone: false,
     placement: Placement::AllValues,
     format: Format::Qdq,
     fixed_shapes: true,

@@ -5,6 +5,7 @@ use crate::tensor::DataType;
 pub const TENSORRT: Target = Target {
     name: "tensorrt",
     description: "TensorRT with explicit quantization",
+    runtime: "TensorRT",
     activation_type: DataType::I8,
     symmetric_activations: true,
     activation_types: &[DataType::I8],
@@ -13,6 +14,7 @@ pub const TENSORRT: Target = Target {
     per_channel: PerChannel::AllProducts,
     integer_bias: false,
     transposed_convolutions: true,
+    eight_bits_alone: true,
     placement: Placement::WeightedInputs,
     format: Format::Qdq,
     fixed_shapes: false,

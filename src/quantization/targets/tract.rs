@@ -5,6 +5,7 @@ use crate::tensor::DataType;
 pub const TRACT: Target = Target {
     name: "tract",
     description: "tract, in integer operators (QLinearConv, MatMulInteger)",
+    runtime: "tract",
     activation_type: DataType::U8,
     symmetric_activations: false,
     activation_types: &[DataType::U8],
@@ -13,6 +14,7 @@ pub const TRACT: Target = Target {
     per_channel: PerChannel::AllProducts,
     integer_bias: true,
     transposed_convolutions: false,
+    eight_bits_alone: true,
     placement: Placement::Everywhere,
     format: Format::QOperator,
     fixed_shapes: false,
