@@ -52,7 +52,8 @@ fn the_file_for_every_target_loads_in_onnx_runtime_and_is_close_to_the_original(
             assert!(result["sqnr_db"]["scores"].as_f64().unwrap() >= 15.0, "{label}");
             // TensorRT's placement is no other runtime's, and on x64 ONNX Runtime shares no signed activation.
             if !["tensorrt", "ort-arm64"].contains(&target.name) {
-                assert_eq!(result["float_kernels"], 0, "{label}");
+                // Results have 16 bits for QNN, which no product of ONNX Runtime's CPU provider makes.
+                assert!(result["float_kernels"].as_u64().unwrap() <= u64::from(target.name == "qnn"), "{label}");
                 assert!(result["integer_kernels"].as_u64().unwrap() > 0, "{label}");
             }
         }

@@ -59,6 +59,8 @@ def crnn():
 def query_detector():
     """The places with the highest scores, their boxes gathered, and what the best class of each is."""
     n = Network("query_detector", ["batch", 3, 16, 16], opset=17)
+    # Which of nearly equal scores come first decides whose box stands where.
+    n.floor = 5.0
     x = n.block(n.block("input", 3, 16, stride=2), 16, 24, stride=2)
     flat = [n.node("Reshape", n.conv(x, 24, k, kernel=1, bias=True), n.integers(0, k, -1)) for k in (4, 6)]
     boxes, scores = (n.node("Transpose", y, perm=[0, 2, 1]) for y in flat)
